@@ -1,0 +1,101 @@
+"""The one door to PostgreSQL: engine, transactions and the base of every table.
+
+`Database.transaction()` is written in use-cases and entry points alone; every other function
+receives the `Session` and never commits. What has to follow a commit (sending a task, calling a
+payment provider) stands on the line after the `with` block.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import BigInteger, DateTime, Engine, MetaData, Text, Uuid, create_engine, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Session
+
+POOL_SIZE = 10  # a web process follows events on one connection and serves short queries on few
+STATEMENT_TIMEOUT_MS = 15_000  # every query here is an index lookup; a longer one is a fault
+LOCK_TIMEOUT_MS = 5_000  # a wallet's row lock is held for milliseconds
+CONNECT_TIMEOUT_SECONDS = 5
+
+_open_transaction: ContextVar[bool] = ContextVar("open_transaction", default=False)
+
+
+def now() -> datetime:
+    """Return the time of day in UTC, timezone-aware."""
+    return datetime.now(UTC)
+
+
+def connect(url: str) -> "Database":
+    """Describe the database at `url` (postgresql://...); nothing is opened until first use."""
+    timeouts = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS}"
+    engine = create_engine(
+        url.replace("postgresql://", "postgresql+psycopg://", 1),
+        pool_size=POOL_SIZE,
+        pool_pre_ping=True,  # a restarted server must not cost anyone a request
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "options": f"{timeouts} -c timezone=UTC",
+        },
+    )
+    return Database(url=url, engine=engine)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A PostgreSQL database, 15 or newer."""
+
+    url: str
+    engine: Engine
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Commit at the end of the block, roll back if it raises; refuses to nest.
+
+        Raises `RuntimeError` inside another transaction of this thread: money and job rows are
+        durable exactly when the block that wrote them has ended.
+        """
+        if _open_transaction.get():
+            raise RuntimeError("a transaction is already open: pass its session on instead")
+        token = _open_transaction.set(True)
+        try:
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        finally:
+            _open_transaction.reset(token)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that cannot write; it never commits."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            session.execute(text("SET TRANSACTION READ ONLY"))
+            yield session
+
+    def dispose(self) -> None:
+        """Close every pooled connection; a fork or the end of the process is near."""
+        self.engine.dispose()
+
+
+class Base(DeclarativeBase):
+    """The base of every table. Names of constraints are fixed so that migrations can drop them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        int: BigInteger,
+        str: Text,
+        uuid.UUID: Uuid,
+    }

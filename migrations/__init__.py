@@ -1,0 +1,1 @@
+"""Alembic's migrations; `atelier migrate` runs them."""

@@ -1,0 +1,69 @@
+"""What every test stands on: a real PostgreSQL, cloned anew for each test, and a Valkey."""
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from licensing.db import Database, connect
+from migrations.run import upgrade
+from webapp.servers import Server, start_postgres, start_valkey
+
+TEMPLATE = "atelier"  # the embedded server's own database; migrated, then only ever cloned
+
+# Tests want speed from the disk, not durability; both settings take effect on reload.
+FAST_SETTINGS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """One PostgreSQL for the test run, its template database at the newest migration."""
+    folder = Path(tempfile.mkdtemp(prefix="atelier-test-"))
+    server = start_postgres(folder / "postgres")
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        for setting in FAST_SETTINGS:
+            connection.execute(f"ALTER SYSTEM SET {setting}")
+        connection.execute("SELECT pg_reload_conf()")
+    upgrade(server.url)
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database_url(postgres: Server) -> Iterator[str]:
+    """The URL of a database of this test alone."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = postgres.url.replace(f"/{TEMPLATE}?", "/postgres?")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(TEMPLATE)
+            )
+        )
+    yield postgres.url.replace(f"/{TEMPLATE}?", f"/{name}?")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A database of this test alone, migrated and empty."""
+    database = connect(database_url)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture(scope="session")
+def broker_url() -> Iterator[str]:
+    """One Valkey for the test run."""
+    folder = Path(tempfile.mkdtemp(prefix="atelier-test-"))
+    server = start_valkey(folder)
+    yield server.url
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)

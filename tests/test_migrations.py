@@ -1,0 +1,64 @@
+"""The migrations go up, describe exactly the tables of the code, and go down again."""
+
+import inspect
+from types import ModuleType
+
+import psycopg
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+import inference.events
+import inference.generations
+import inference.presence
+import licensing.agreements
+import licensing.ledger
+import licensing.moderation
+import licensing.seats
+import licensing.usage
+import webapp.identity
+from licensing.db import Base, Database
+from migrations.run import downgrade, upgrade
+
+ROOMS_WITH_TABLES: tuple[ModuleType, ...] = (
+    licensing.agreements,
+    licensing.ledger,
+    licensing.moderation,
+    licensing.seats,
+    licensing.usage,
+    inference.events,
+    inference.generations,
+    inference.presence,
+    webapp.identity,
+)
+
+
+def test_the_migrated_database_has_the_tables_of_the_code(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_each_table_is_defined_in_exactly_one_room() -> None:
+    owners = {
+        name: [room.__name__ for room in ROOMS_WITH_TABLES if mapper.class_.__module__ == room.__name__]
+        for mapper in Base.registry.mappers
+        for name in [mapper.class_.__name__]
+        if not inspect.getmodule(mapper.class_).__name__.startswith("test")  # type: ignore[union-attr]
+    }
+    assert all(len(rooms) == 1 for rooms in owners.values()), owners
+
+
+def test_every_migration_goes_down_and_up_again(database_url: str) -> None:
+    downgrade(database_url, "base")
+    with psycopg.connect(database_url) as connection:
+        left = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            " AND tablename <> 'alembic_version'"
+        ).fetchall()
+        functions = connection.execute(
+            "SELECT proname FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace"
+            " WHERE n.nspname = 'public'"
+        ).fetchall()
+    assert left == []
+    assert functions == []
+    upgrade(database_url)
