@@ -1,0 +1,349 @@
+"""Every change of a generation's state, with its money and its event, as one conditional UPDATE.
+
+A function here says in its result whether this very call made the change. Whoever loses a race
+(late worker, second sweep, cancel against finish) gets False and has changed nothing; so the hold
+is settled or released once. The locks are always taken in this order: lane, row, wallet.
+Called by the worker, the sweep and, for `request_cancel`, by the web app.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy.orm import Session
+
+from inference import events
+from inference.generations import IN_FLIGHT, Generation, Picture, State, access, queue_position
+from licensing import ledger, usage
+from licensing.db import now
+from licensing.seats import Member
+
+ATTEMPTS_MAX = 2  # a lost worker is not the person's fault; a second one is probably the job's
+LOST_MESSAGE = (
+    "The worker that made this stopped twice before it was done. Nothing was charged; try again, "
+    "with a smaller size if you can."
+)
+
+Standing = Literal["go", "cancel", "lost"]
+
+
+class HoldLost(RuntimeError):  # noqa: N818 - says what happened
+    """The row is in flight and its hold is resolved: a fault; the transaction must not commit."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A picture as the worker made it; without keys if the output filter refused it."""
+
+    id: uuid.UUID
+    index: int
+    seed: int
+    key: str | None
+    thumbnail_key: str | None
+    sha256: str | None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the filter kept it from being stored."""
+        return self.key is None
+
+
+def claim(session: Session, generation_id: uuid.UUID, worker: str) -> Generation | None:
+    """Make `worker` the one that runs it (queued -> running); None if it is not waiting.
+
+    The returned row carries `worker` and `attempts`, which the later calls compare.
+    """
+    claimed = _change(
+        session,
+        generation_id,
+        Generation.state == "queued",
+        state="running",
+        worker=worker,
+        attempts=Generation.attempts + 1,
+        started_at=now(),
+        heartbeat_at=func.clock_timestamp(),
+        steps_done=0,
+    )
+    if claimed is not None:
+        _emit(session, claimed, "started", steps=claimed.steps_total, attempt=claimed.attempts)
+    return claimed
+
+
+def heartbeat(session: Session, claimed: Generation) -> Standing:
+    """Say that the attempt lives, by the database's clock; learn whether to go on."""
+    return _beat(session, claimed)
+
+
+def progress(
+    session: Session, claimed: Generation, *, step: int, steps: int, preview: str | None
+) -> Standing:
+    """Record that `step` of `steps` is done, as heartbeat and event; learn whether to go on."""
+    events.take_lane(session, claimed.member_id)
+    standing = _beat(session, claimed, steps_done=step, steps_total=steps)
+    if standing != "lost":
+        _emit(session, claimed, "step", step=step, steps=steps, preview=preview)
+    return standing
+
+
+def note(
+    session: Session, claimed: Generation, kind: Literal["loading", "saved"], **data: Any
+) -> None:
+    """Tell the page about a stage of the attempt that changes nothing else."""
+    _emit(session, claimed, kind, **data)
+
+
+def finish(session: Session, claimed: Generation, made: Sequence[Made]) -> bool:
+    """Deliver the pictures, settle for the delivered ones and write the usage line.
+
+    The rest of the hold goes back. Raises `HoldLost` (roll back!) if the hold was resolved already.
+    """
+    delivered = sum(not picture.refused for picture in made)
+    assert delivered > 0, "a generation without a delivered picture is refused, not finished"
+    amount_micros = claimed.price_micros * delivered // claimed.images
+    ended = _change(
+        session,
+        claimed.id,
+        _mine(claimed),
+        state="finished",
+        finished_at=now(),
+        charged_micros=amount_micros,
+    )
+    if ended is None:
+        return False
+    asked = ended.asked
+    session.add_all(
+        Picture(
+            id=picture.id,
+            generation_id=ended.id,
+            index=picture.index,
+            seed=picture.seed,
+            width=asked.width,
+            height=asked.height,
+            key=picture.key,
+            thumbnail_key=picture.thumbnail_key,
+            sha256=picture.sha256,
+            refused=picture.refused,
+            created_at=now(),
+        )
+        for picture in made
+    )
+    if not ledger.settle(session, ended.id, amount_micros):
+        raise HoldLost(f"generation {ended.id} finished without a hold")
+    usage.record(
+        session,
+        generation_id=ended.id,
+        organisation_id=ended.organisation_id,
+        member_id=ended.member_id,
+        model=ended.model,
+        images=delivered,
+        width=asked.width,
+        height=asked.height,
+        amount_micros=amount_micros,
+        price_version=ended.price_version,
+        at=now(),
+    )
+    _emit(
+        session,
+        ended,
+        "finished",
+        charged_micros=amount_micros,
+        pictures=[_picture_data(picture, asked.width, asked.height) for picture in made],
+    )
+    return True
+
+
+def landed(session: Session, made: Sequence[Made]) -> bool:
+    """Tell whether `finish` with these pictures committed: its answer may have been lost."""
+    ids = [picture.id for picture in made]
+    return session.scalar(select(Picture.id).where(Picture.id.in_(ids)).limit(1)) is not None
+
+
+def fail(session: Session, claimed: Generation, *, code: str, message: str) -> bool:
+    """End the attempt and the generation; release the hold. `message` is shown to the person."""
+    return _end(session, claimed.id, _mine(claimed), state="failed", code=code, message=message)
+
+
+def refuse(session: Session, claimed: Generation, *, code: str, message: str) -> bool:
+    """End it because a content rule or filter said no to all of it; release the hold."""
+    return _end(session, claimed.id, _mine(claimed), state="refused", code=code, message=message)
+
+
+def cancel(session: Session, claimed: Generation) -> bool:
+    """End it because somebody asked for that; release the hold."""
+    return _end(session, claimed.id, _mine(claimed), state="cancelled")
+
+
+def request_cancel(session: Session, member: Member, generation_id: uuid.UUID) -> Generation:
+    """Cancel a waiting generation at once, ask the worker of a running one; else do nothing.
+
+    Returns the row as it is now. Raises `NotFound` for what is not the member's own.
+    """
+    own = access(session, member, generation_id)
+    if own.state == "queued" and _end(
+        session, own.id, Generation.state == "queued", state="cancelled"
+    ):
+        return access(session, member, generation_id)
+    _change(
+        session,
+        own.id,
+        and_(Generation.state == "running", Generation.cancel_requested_at.is_(None)),
+        cancel_requested_at=now(),
+    )
+    session.refresh(own)
+    return own
+
+
+def cancel_all(session: Session, member_id: uuid.UUID) -> int:
+    """Cancel what a member has in flight, as `request_cancel` does: the seat or person is gone.
+
+    Returns how many were told to stop.
+    """
+    stopped = 0
+    events.take_lane(session, member_id)
+    for generation_id in session.scalars(
+        select(Generation.id).where(
+            Generation.member_id == member_id, Generation.state.in_(IN_FLIGHT)
+        )
+    ).all():
+        running = Generation.state == "running"
+        stopped += _end(
+            session, generation_id, Generation.state == "queued", state="cancelled"
+        ) or bool(_change(session, generation_id, running, cancel_requested_at=now()))
+    return stopped
+
+
+def lose(session: Session, generation_id: uuid.UUID, stale: ColumnElement[bool]) -> State | None:
+    """Take a running row from a worker that fell silent; None if it is not `stale` after all.
+
+    Back into the queue the first time, since an attempt leaves nothing behind before it finishes:
+    the same request and seed make the same picture, and the person waits instead of failing. The
+    second time it fails, because then the job itself is the likely cause. A cancel that was asked
+    for is granted. The next claim counts one attempt more, so the silent worker can end nothing.
+    """
+    silent = and_(Generation.state == "running", stale)
+    asked_to_stop = Generation.cancel_requested_at.is_not(None)
+    if _end(session, generation_id, and_(silent, asked_to_stop), state="cancelled"):
+        return "cancelled"
+    spent = and_(silent, Generation.attempts >= ATTEMPTS_MAX)
+    if _end(
+        session, generation_id, spent, state="failed", code="worker_lost", message=LOST_MESSAGE
+    ):
+        return "failed"
+    queued = _change(
+        session,
+        generation_id,
+        silent,
+        state="queued",
+        worker=None,
+        heartbeat_at=None,
+        sent_at=now(),
+    )
+    if queued is None:
+        return None
+    _emit(session, queued, "queued", position=queue_position(session, queued.id), retry=True)
+    return "queued"
+
+
+def expire(session: Session, generation_id: uuid.UUID, *, code: str, message: str) -> bool:
+    """Fail whatever is still in flight and release its hold: it took longer than any job may."""
+    return _end(
+        session,
+        generation_id,
+        Generation.state.in_(IN_FLIGHT),
+        state="failed",
+        code=code,
+        message=message,
+    )
+
+
+def _end(
+    session: Session,
+    generation_id: uuid.UUID,
+    condition: ColumnElement[bool],
+    *,
+    state: Literal["failed", "cancelled", "refused"],
+    code: str | None = None,
+    message: str | None = None,
+) -> bool:
+    ended = _change(
+        session,
+        generation_id,
+        condition,
+        state=state,
+        finished_at=now(),
+        error_code=code,
+        error_message=message,
+    )
+    if ended is None:
+        return False
+    ledger.release(session, ended.id, code or state)
+    data = {} if state == "cancelled" else {"code": code, "message": message}
+    _emit(session, ended, state, **data)
+    return True
+
+
+def _change(
+    session: Session, generation_id: uuid.UUID, condition: ColumnElement[bool], **values: Any
+) -> Generation | None:
+    """Set `values` if `condition` holds: one UPDATE, under the lane of the row's member."""
+    member_id = session.scalar(select(Generation.member_id).where(Generation.id == generation_id))
+    if member_id is None:
+        return None
+    events.take_lane(session, member_id)
+    return session.scalar(
+        update(Generation)
+        .where(Generation.id == generation_id, condition)
+        .values(**values)
+        .returning(Generation)
+        .execution_options(populate_existing=True, synchronize_session=False)
+    )
+
+
+def _beat(session: Session, claimed: Generation, **values: Any) -> Standing:
+    told = session.execute(
+        update(Generation)
+        .where(Generation.id == claimed.id, _mine(claimed))
+        .values(heartbeat_at=func.clock_timestamp(), **values)
+        .returning(Generation.cancel_requested_at)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if told is None:
+        return "lost"
+    return "go" if told.cancel_requested_at is None else "cancel"
+
+
+def _mine(claimed: Generation) -> ColumnElement[bool]:
+    return and_(
+        Generation.state == "running",
+        Generation.worker == claimed.worker,
+        Generation.attempts == claimed.attempts,
+    )
+
+
+def _emit(session: Session, generation: Generation, kind: events.Kind, **data: Any) -> None:
+    events.emit(
+        session,
+        generation_id=generation.id,
+        member_id=generation.member_id,
+        kind=kind,
+        data=data,
+    )
+
+
+def _picture_data(picture: Made, width: int, height: int) -> dict[str, Any]:
+    return {
+        "id": str(picture.id),
+        "index": picture.index,
+        "seed": picture.seed,
+        "width": width,
+        "height": height,
+        "refused": picture.refused,
+    }
+
+
+def stale_before(cutoff: datetime) -> ColumnElement[bool]:
+    """Heartbeats older than `cutoff`; while the database itself was away, nobody's grew old."""
+    return func.greatest(Generation.heartbeat_at, func.pg_postmaster_start_time()) < cutoff

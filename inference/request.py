@@ -1,0 +1,161 @@
+"""What somebody asks for: one frozen request, and the only way to build it from raw fields.
+
+It crosses browser, API, database and worker unchanged. `parse` is pure; a refusal names the field
+and the limit, so that the page can show it beside the widget. Called by `webapp.generate`.
+"""
+
+import hashlib
+import json
+import math
+import secrets
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from inference.models import Model
+from licensing.errors import AtelierError
+
+PROMPT_CHARACTERS_MAX = 2000  # about 500 tokens; the text encoder reads no more than 512
+IMAGES_MAX = 4  # what the hosted models give for one press of the button, too
+SEED_MAX = 2**32 - 1  # every generator takes 32 bits, and a person can still copy the number
+SIDE_STEP = 16  # latents are an eighth of the pixels and are packed two by two
+DIGITS_MAX = 20  # longer numbers are refused before they are read
+
+
+class InvalidRequest(AtelierError):  # noqa: N818 - reads as the answer that it is
+    """One field cannot be used; `field` is its name."""
+
+    code: ClassVar[str] = "invalid_request"
+    status: ClassVar[int] = 422
+
+    def __init__(self, field: str, message: str) -> None:
+        """Keep the name of the field beside the sentence."""
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One press of the button. Picture `i` (from 0) uses seed `(seed + i) mod 2**32`."""
+
+    prompt: str
+    model: str
+    width: int  # pixels
+    height: int  # pixels
+    images: int
+    seed: int
+    seed_chosen: bool = True  # False: we drew the seed, and a repeat of the request draws another
+
+
+def parse(fields: Mapping[str, object], model: Model) -> GenerationRequest:
+    """Build the request for `model` from untrusted `fields`.
+
+    Fields: `prompt`, `width`, `height`, `images` (1) and `seed` (drawn if missing or empty).
+    Numbers may come as int, as a float without fraction (as browsers send them) or as digits.
+    Raises `InvalidRequest` with the name of the first field that cannot be used.
+    """
+    prompt = _prompt(fields.get("prompt"))
+    width, height = _size(fields, model)
+    images = _whole(fields.get("images", 1), "images", "The number of pictures")
+    if not 1 <= images <= IMAGES_MAX:
+        raise InvalidRequest("images", f"Ask for 1 to {IMAGES_MAX} pictures at a time.")
+    given = fields.get("seed")
+    seed_chosen = given is not None and given != ""
+    seed = _whole(given, "seed", "The seed") if seed_chosen else secrets.randbelow(SEED_MAX + 1)
+    if not 0 <= seed <= SEED_MAX:
+        raise InvalidRequest("seed", f"The seed must lie between 0 and {SEED_MAX}.")
+    return GenerationRequest(
+        prompt=prompt,
+        model=model.id,
+        width=width,
+        height=height,
+        images=images,
+        seed=seed,
+        seed_chosen=seed_chosen,
+    )
+
+
+def picture_seed(request: GenerationRequest, index: int) -> int:
+    """Return the seed of picture `index` (from 0), as the model's own code counts them."""
+    return (request.seed + index) % (SEED_MAX + 1)
+
+
+def as_json(request: GenerationRequest) -> dict[str, Any]:
+    """Return the request as the JSON object that the row keeps."""
+    return asdict(request)
+
+
+def from_json(stored: Mapping[str, Any]) -> GenerationRequest:
+    """Read back what `as_json` wrote."""
+    return GenerationRequest(**stored)
+
+
+def input_hash(request: GenerationRequest) -> str:
+    """Return a SHA-256 over what the person chose; a seed that we drew is left out.
+
+    A double click sends the same choices twice under one key, and each copy draws its own seed.
+    """
+    chosen = as_json(request)
+    if not request.seed_chosen:
+        del chosen["seed"]
+    canonical = json.dumps(chosen, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _prompt(value: object) -> str:
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequest("prompt", "The prompt must be text.")
+    prompt = (value or "").replace("\r\n", "\n").replace("\r", "\n").strip()
+    if not prompt:
+        raise InvalidRequest("prompt", "Write a prompt first: say what the picture should show.")
+    if len(prompt) > PROMPT_CHARACTERS_MAX:
+        raise InvalidRequest(
+            "prompt",
+            f"The prompt has {len(prompt):,} characters; {PROMPT_CHARACTERS_MAX:,} is the limit.",
+        )
+    # Cc: controls (NUL among them, which PostgreSQL cannot store). Cs: lone halves of characters.
+    if any(unicodedata.category(c) in {"Cc", "Cs"} and c not in "\n\t" for c in prompt):
+        raise InvalidRequest(
+            "prompt", "The prompt contains control characters; type it or paste it as plain text."
+        )
+    return prompt
+
+
+def _size(fields: Mapping[str, object], model: Model) -> tuple[int, int]:
+    width = _whole(fields.get("width", model.side_default), "width", "The width")
+    height = _whole(fields.get("height", model.side_default), "height", "The height")
+    for field, side in (("width", width), ("height", height)):
+        if not model.side_min <= side <= model.side_max:
+            raise InvalidRequest(
+                field,
+                f"{model.name} makes pictures of {model.side_min} to {model.side_max} pixels a side"
+                f"; the {field} asked for is {side}.",
+            )
+        if side % SIDE_STEP:
+            lower = side - side % SIDE_STEP
+            raise InvalidRequest(
+                field,
+                f"The {field} must be a multiple of {SIDE_STEP}; "
+                f"the nearest to {side} are {lower} and {lower + SIDE_STEP}.",
+            )
+    if width * height > model.pixels_max:
+        raise InvalidRequest(
+            "width",
+            f"{width} x {height} is {width * height:,} pixels; {model.name} makes at most "
+            f"{model.pixels_max:,}.",
+        )
+    return width, height
+
+
+def _whole(value: object, field: str, name: str) -> int:
+    """Return `value` as int if it is a whole number and nothing else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(value)
+    if isinstance(value, str):
+        digits = value.strip()
+        if digits.removeprefix("-").isdecimal() and digits.isascii() and len(digits) <= DIGITS_MAX:
+            return int(digits)
+    raise InvalidRequest(field, f"{name} must be a whole number.")
