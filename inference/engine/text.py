@@ -1,0 +1,81 @@
+"""Trimmed text: diffusers' Krea 2 pipeline without the padding of every prompt to 512 tokens.
+
+Stock `Krea2Pipeline` pads each prompt to 512 positions and masks them. Padding takes no position,
+is masked as a key everywhere, and its own rows are dropped, so leaving it out computes the same
+function (2e-6 in float32) for up to four times less work on small pictures; and without a mask
+every attention kernel may be used. `load` builds this class; it stays a Krea2Pipeline for callers.
+"""
+
+from typing import Any
+
+import torch
+from diffusers import Krea2Pipeline
+
+
+class TrimmedPipeline(Krea2Pipeline):  # type: ignore[misc] # diffusers is untyped
+    """Krea2Pipeline whose text is as long as the longest prompt of the call, and no longer."""
+
+    # The velocity of the step is what a preview needs beside the latents: x0 = x - sigma * v.
+    _callback_tensor_inputs = ("latents", "prompt_embeds", "noise_pred")
+
+    def get_text_hidden_states(
+        self,
+        prompt: str | list[str],
+        max_sequence_length: int = 512,
+        device: torch.device | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tapped hidden states (B, L, taps, width) and their mask (B, L), L as long as is needed.
+
+        The layout is the stock one, [prefix | prompt | padding | suffix] less the prefix; prompts
+        beyond `max_sequence_length` tokens are cut as there.
+        """
+        device = device or self._execution_device
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        dropped = self.prompt_template_encode_start_idx
+        body = self.tokenizer(
+            [self.prompt_template_encode_prefix + text for text in prompts],
+            truncation=True,
+            padding="longest",
+            max_length=max_sequence_length
+            + dropped
+            - self.prompt_template_encode_num_suffix_tokens,
+            return_tensors="pt",
+        )
+        suffix = self.tokenizer(
+            [self.prompt_template_encode_suffix] * len(prompts), return_tensors="pt"
+        )
+        ids = torch.cat([body.input_ids, suffix.input_ids], dim=1).to(device)
+        mask = torch.cat([body.attention_mask, suffix.attention_mask], dim=1).bool()
+        positions = (mask.long().cumsum(dim=-1) - 1).clamp(min=0)
+        states = self.text_encoder(
+            input_ids=ids,
+            attention_mask=None if bool(mask.all()) else mask.to(device),
+            position_ids=positions.expand(3, -1, -1).to(device),
+            output_hidden_states=True,
+            use_cache=False,
+        ).hidden_states
+        taps = torch.stack([states[i] for i in self.text_encoder_select_layers], dim=2)
+        return taps[:, dropped:], mask[:, dropped:].to(device)
+
+    def encode_prompt(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """As in diffusers, but the mask is None when every token is real."""
+        embeds, mask = super().encode_prompt(*args, **kwargs)
+        return embeds, None if bool(mask.all()) else mask
+
+
+def fit_positions(
+    _module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Give prompt and negative prompt, whose lengths now differ, each their own position rows.
+
+    `load` hangs it before the transformer's forward. The pipeline builds one set, for the prompt.
+    Rows of text are all zero and stand before the image's rows, so another text length is another
+    number of zero rows.
+    """
+    image_tokens = kwargs["hidden_states"].shape[1]
+    text_tokens = kwargs["encoder_hidden_states"].shape[1]
+    positions = kwargs["position_ids"]
+    if positions.shape[0] != text_tokens + image_tokens:
+        text = positions.new_zeros(text_tokens, positions.shape[1])
+        kwargs["position_ids"] = torch.cat([text, positions[-image_tokens:]])
+    return args, kwargs
