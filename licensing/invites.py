@@ -1,0 +1,202 @@
+"""The way in: invites by e-mail, and the sign-in that finds a member or uses an invite.
+
+Owns the table `invite`. An invite that carries a seat holds it until it is used, revoked or run
+out. Only the SHA-256 of a token is stored; the token itself is shown once, in the link. Accounts
+are keyed on (issuer, subject): an address opens an invite, and only if the provider vouches for it.
+"""
+
+import hashlib
+import re
+import secrets
+import uuid
+from datetime import datetime, timedelta
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.sql.elements import ColumnElement
+
+from licensing import roster, seats
+from licensing.db import Base, now
+from licensing.errors import AtelierError, Conflict, NotAllowed, NotFound
+from licensing.seats import Identity, Member, Role, Status
+
+INVITE_LIFETIME = timedelta(days=7)  # long enough for a holiday, short enough to free the seat
+TOKEN_BYTES = 32
+EMAIL_CHARACTERS_MAX = 254  # the longest address that mail can be sent to (RFC 5321)
+
+_EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+
+
+class InvalidEmail(AtelierError):  # noqa: N818 - reads as the answer that it is
+    """Not an address that mail can be sent to."""
+
+    code = "invalid_email"
+    status = 422
+
+
+def sign_in(session: Session, identity: Identity) -> Member:
+    """Return the member who signed in, after using a pending invite if they are new.
+
+    Raises `NotAllowed` for a stranger and for a suspended member.
+    """
+    member = seats.find_member(session, identity.issuer, identity.subject)
+    if member is None:
+        return _join_by_address(session, identity)
+    if member.status == Status.SUSPENDED:
+        raise NotAllowed(
+            "Your membership is suspended. An admin of your organisation can resume it."
+        )
+    member.email = identity.address or member.email
+    member.name = identity.name.strip() or member.name
+    session.flush()
+    return member
+
+
+def invite(
+    session: Session, actor: Member, *, email: str, role: Role, seated: bool
+) -> tuple["Invite", str]:
+    """Invite an address; returns the invite and the token for its link, which is shown once.
+
+    Raises `InvalidEmail`, `Conflict` (invited already, or a member), `SeatCeilingReached`,
+    `NotAllowed`.
+    """
+    address = email.strip().lower()
+    if len(address) > EMAIL_CHARACTERS_MAX or _EMAIL.fullmatch(address) is None:
+        raise InvalidEmail(f"“{email.strip()[:80]}” is not an e-mail address.")
+    actor = roster.require_admin(session, actor)
+    if role == Role.OWNER and actor.role != Role.OWNER:
+        raise NotAllowed("Only an owner can invite an owner.")
+    _require_new(session, actor.organisation_id, address)
+    if seated:
+        seats.require_seat_left(session, actor.organisation_id)
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    created = Invite(
+        id=uuid.uuid4(),
+        organisation_id=actor.organisation_id,
+        email=address,
+        role=Role(role),
+        seated=seated,
+        token_sha256=_digest(token),
+        invited_by=actor.id,
+        created_at=now(),
+        expires_at=now() + INVITE_LIFETIME,
+    )
+    session.add(created)
+    seats.record(session, actor.organisation_id, "invited", actor=actor, detail=address)
+    return created, token
+
+
+def accept_invite(session: Session, token: str, identity: Identity) -> Member:
+    """Join by an invite's link; the person must sign in with the address that was invited.
+
+    Raises `NotFound` for a token that is unknown, used, revoked or run out, `NotAllowed` for
+    another address, and `Conflict` if the person is a member of another organisation.
+    """
+    found = session.scalars(select(Invite).where(Invite.token_sha256 == _digest(token))).first()
+    if found is None:
+        raise NotFound("This invite is not valid any more. Ask for a new one.")
+    if found.email != identity.address:
+        raise NotAllowed(f"This invite is for {found.email}. Sign in with that address.")
+    return _use(session, found, identity)
+
+
+def revoke_invite(session: Session, actor: Member, invite_id: uuid.UUID) -> None:
+    """Take a pending invite back and free its seat; raises `NotFound`."""
+    actor = roster.require_admin(session, actor)
+    query = select(Invite).where(
+        Invite.id == invite_id, Invite.organisation_id == actor.organisation_id, _pending()
+    )
+    found = session.scalars(query).one_or_none()
+    if found is None:
+        raise NotFound("There is no such pending invite.")
+    found.revoked_at = now()
+    seats.record(session, actor.organisation_id, "invite_revoked", actor=actor, detail=found.email)
+
+
+def invites(session: Session, organisation_id: uuid.UUID) -> list["Invite"]:
+    """The pending invites of an organisation, newest first."""
+    query = select(Invite).where(Invite.organisation_id == organisation_id, _pending())
+    return list(session.scalars(query.order_by(Invite.created_at.desc(), Invite.id)))
+
+
+def _join_by_address(session: Session, identity: Identity) -> Member:
+    if identity.email_verified and identity.address:
+        query = select(Invite).where(Invite.email == identity.address, _pending())
+        found = session.scalars(query.order_by(Invite.created_at)).first()
+        if found is not None:
+            return _use(session, found, identity)
+    raise NotAllowed(
+        "You have signed in, but no organisation here knows you. Ask an admin to invite "
+        f"{identity.address or 'you'}."
+    )
+
+
+def _use(session: Session, found: "Invite", identity: Identity) -> Member:
+    """Turn a pending invite into a member. The invite's seat becomes the member's."""
+    seats.lock(session, found.organisation_id)
+    member = seats.find_member(session, identity.issuer, identity.subject)
+    if member is not None and member.organisation_id == found.organisation_id:
+        return member  # a double click, or a second tab: they are in
+    if member is not None:
+        raise Conflict("You are a member of another organisation already.")
+    still = select(Invite).where(Invite.id == found.id, _pending())
+    pending = session.scalars(still.execution_options(populate_existing=True)).one_or_none()
+    if pending is None:
+        raise NotFound("This invite is not valid any more. Ask for a new one.")
+    pending.accepted_at = now()
+    return seats.join(
+        session,
+        pending.organisation_id,
+        identity,
+        role=Role(pending.role),
+        seated=pending.seated,
+    )
+
+
+def _require_new(session: Session, organisation_id: uuid.UUID, address: str) -> None:
+    invited = select(Invite.id).where(
+        Invite.organisation_id == organisation_id, Invite.email == address, _pending()
+    )
+    if session.scalars(invited).first() is not None:
+        raise Conflict(f"{address} is invited already. Revoke that invite to send a new one.")
+    member = select(Member.id).where(
+        Member.organisation_id == organisation_id,
+        Member.email == address,
+        Member.status != Status.REMOVED,
+    )
+    if session.scalars(member).first() is not None:
+        raise Conflict(f"{address} is a member already.")
+
+
+def _pending() -> ColumnElement[bool]:
+    return Invite.accepted_at.is_(None) & Invite.revoked_at.is_(None) & (Invite.expires_at > now())
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Invite(Base):
+    """A promise of membership to an address, with or without a seat."""
+
+    __tablename__ = "invite"
+    __table_args__ = (
+        CheckConstraint(
+            "role IN ('owner', 'admin', 'creator', 'finance', 'reviewer')", name="role"
+        ),
+        CheckConstraint("accepted_at IS NULL OR revoked_at IS NULL", name="one_end"),
+        Index("ix_invite_organisation_id", "organisation_id"),
+        Index("ix_invite_email", "email"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organisation.id"))
+    email: Mapped[str]
+    role: Mapped[str]
+    seated: Mapped[bool]
+    token_sha256: Mapped[str] = mapped_column(unique=True)
+    invited_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("member.id"))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    accepted_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
