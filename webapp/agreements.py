@@ -1,0 +1,86 @@
+"""The page on which a member reads and accepts the texts that are in force.
+
+The form sends back the fingerprint of each text that it showed: what is stored as accepted is what
+was on the screen, and a text that changed in between is shown again.
+"""
+
+from functools import cache
+from typing import Any
+
+from fastapi import APIRouter
+from markdown_it import MarkdownIt
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from licensing import agreements
+from licensing.agreements import Agreement
+from licensing.db import now
+from licensing.seats import Member
+from webapp import identity
+from webapp.pages import page
+from webapp.sso import safe_next
+from webapp.studio import Studio, studio_of
+
+router = APIRouter()
+
+
+@router.get("/agreements")
+def read_agreements(request: Request) -> Response:
+    """Show what is still to be accepted, or everything if nothing is."""
+    studio = studio_of(request)
+    member = identity.require_member(studio, request)
+    missing = _missing(studio, member)
+    return _page(request, member, missing or agreements.current(), is_settled=not missing)
+
+
+@router.post("/agreements")
+async def accept_agreements(request: Request) -> Response:
+    """Store what was ticked, and go on once nothing is missing."""
+    studio = studio_of(request)
+    member = await run_in_threadpool(identity.require_member, studio, request)
+    async with request.form() as form:
+        ticked = {str(value) for value in form.getlist("accept")}
+    missing = await run_in_threadpool(_accept, studio, member, ticked)
+    if missing:
+        return _page(request, member, missing, is_settled=False, is_refused=True)
+    onward = safe_next(request.query_params.get("next"))
+    return RedirectResponse(onward if onward != "/" else identity.home(member), 303)
+
+
+def _accept(studio: Studio, member: Member, ticked: set[str]) -> tuple[Agreement, ...]:
+    """Accept the ticked texts; return those that are still missing."""
+    shown = [agreement for agreement in agreements.current() if agreement.text_sha256 in ticked]
+    with studio.database.transaction() as session:
+        agreements.accept(session, member.id, shown, now())
+        return agreements.missing(session, member.id)
+
+
+def _missing(studio: Studio, member: Member) -> tuple[Agreement, ...]:
+    with studio.database.read() as session:
+        return agreements.missing(session, member.id)
+
+
+def _page(
+    request: Request,
+    member: Member,
+    shown: tuple[Agreement, ...],
+    *,
+    is_settled: bool,
+    is_refused: bool = False,
+) -> Response:
+    values: dict[str, Any] = {
+        "texts": [(agreement, _html(agreement.text)) for agreement in shown],
+        "is_settled": is_settled,
+        "is_refused": is_refused,
+        "name": member.name,
+        "home": identity.home(member),
+        "action": f"?{request.url.query}" if request.url.query else "",
+    }
+    return page("agreements.html", status=422 if is_refused else 200, **values)
+
+
+@cache
+def _html(markdown: str) -> str:
+    html: str = MarkdownIt("commonmark", {"html": False}).render(markdown)
+    return html

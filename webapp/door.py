@@ -1,0 +1,171 @@
+"""The door in front of the pages, and the switch that cuts streams when a session ends.
+
+Gradio asks its `auth_dependency` on some routes and not on others (heartbeat, cancel, reset, its
+tool endpoint). The door stands before all of them: nothing under a page's path is reached without
+a live session whose role may see that page. Streams that are open when a session ends, a member
+is suspended or changes role are cut by `watch`, which asks the database once a second whether the
+sessions behind them still hold; that also holds across several web processes.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy.exc import OperationalError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from licensing import agreements
+from licensing.errors import AtelierError, NotAllowed
+from licensing.seats import Page, Role, may
+from webapp.errors import answer, wants_page
+from webapp.identity import SignedIn, SignedOut, look_up, session_cookie
+from webapp.sessions import live_roles
+from webapp.studio import Studio
+
+WATCH_SECONDS = 1.0  # how long a stream may outlive its session
+PAGES = {f"/{page}": page for page in Page}
+# Scripts, styles and fonts of the page library: the same public files for everybody.
+PUBLIC_PARTS = ("/assets/", "/static/", "/svelte/")
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """One open response that must not outlive its session."""
+
+    session_id: uuid.UUID
+    role: Role
+    cut: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Streams:
+    """The streams that this process has open; the door adds and removes, `watch` cuts."""
+
+    def __init__(self) -> None:
+        self._open: set[Stream] = set()
+
+    @contextmanager
+    def watched(self, signed_in: SignedIn) -> Iterator[Stream]:
+        """Keep a stream under watch for the length of the block."""
+        stream = Stream(signed_in.session_id, Role(signed_in.member.role))
+        self._open.add(stream)
+        try:
+            yield stream
+        finally:
+            self._open.discard(stream)
+
+    def session_ids(self) -> set[uuid.UUID]:
+        return {stream.session_id for stream in self._open}
+
+    def cut_all_but(self, live: dict[uuid.UUID, Role]) -> None:
+        """Cut each stream whose session is not in `live`, or whose member has another role now."""
+        for stream in tuple(self._open):
+            if live.get(stream.session_id) != stream.role:
+                stream.cut.set()
+
+
+async def watch(studio: Studio, streams: Streams) -> None:
+    """Cut streams whose session has ended, for as long as the process runs."""
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        asked = streams.session_ids()
+        if not asked:
+            continue
+        try:
+            live = await run_in_threadpool(_read_live_roles, studio, asked)
+        except OperationalError:
+            continue  # the database is away: nothing new can be read through the streams either
+        streams.cut_all_but({id_: role for id_, role in live.items() if id_ in asked})
+
+
+class Door:
+    """ASGI middleware: lets a request through to a page, or answers it at once."""
+
+    def __init__(self, app: ASGIApp, studio: Studio, streams: Streams) -> None:
+        self._app = app
+        self._studio = studio
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})  # no page of ours uses one
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path: str = scope["path"]
+        page = next(
+            (page for at, page in PAGES.items() if path == at or path.startswith(f"{at}/")), None
+        )
+        is_stream = path == "/events" or path.endswith("/queue/data")
+        if (page is None and not is_stream) or (
+            page and any(part in path for part in PUBLIC_PARTS)
+        ):
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        try:
+            signed_in = await run_in_threadpool(admit, self._studio, request, page)
+        except (AtelierError, OperationalError) as error:
+            await answer(request, error)(scope, receive, send)
+            return
+        if not is_stream:
+            await self._app(scope, receive, send)
+            return
+        with self._streams.watched(signed_in) as stream:
+            await _run_until_cut(self._app, scope, receive, send, stream.cut)
+
+
+def admit(studio: Studio, request: Request, page: Page | None) -> SignedIn:
+    """Return who is asking if they may enter `page` (None: any member may).
+
+    Raises `SignedOut`, `NotAllowed`, and `AgreementRequired` where a person opens the page that
+    generates: they are sent to the agreements before they have written a prompt.
+    """
+    signed_in = look_up(studio, request)
+    if signed_in is None:
+        raise SignedOut(ended=session_cookie(studio, request) is not None)
+    member = signed_in.member
+    if page is not None and not may(member.role, page):
+        raise NotAllowed(f"The {page} page is not part of your role ({member.role}).")
+    if page is Page.CREATE and member.seated and wants_page(request):
+        with studio.database.read() as session:
+            agreements.require_accepted(session, member.id)
+    return signed_in
+
+
+def _read_live_roles(studio: Studio, session_ids: set[uuid.UUID]) -> dict[uuid.UUID, Role]:
+    with studio.database.read() as session:
+        return live_roles(session, session_ids)
+
+
+async def _run_until_cut(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, cut: asyncio.Event
+) -> None:
+    """Run `app`; when `cut` is set, stop it and close the response in good order."""
+    state = {"started": False, "done": False}
+
+    async def observed(message: Message) -> None:
+        state["started"] = True
+        state["done"] = message["type"] == "http.response.body" and not message.get("more_body")
+        await send(message)
+
+    work = asyncio.ensure_future(app(scope, receive, observed))
+    waiting = asyncio.ensure_future(cut.wait())
+    try:
+        await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+            return
+    finally:
+        # Also when the browser has gone: neither task may outlive the request.
+        waiting.cancel()
+        work.cancel()
+        await asyncio.gather(work, waiting, return_exceptions=True)
+    if not state["started"]:
+        await answer(Request(scope, receive), SignedOut(ended=True))(scope, receive, send)
+    elif not state["done"]:
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
