@@ -1,0 +1,133 @@
+"""Many at once: the wallet pays for what it holds and no more, each hold is resolved once."""
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+from factories import Team, team
+from racing import race
+
+from licensing import ledger, usage
+from licensing.audit import audit
+from licensing.db import Database, now
+from licensing.ledger import Balance, InsufficientBalance
+
+PRICE_MICROS = 15_000
+
+
+def try_hold(database: Database, people: Team, lifetime: timedelta) -> uuid.UUID | None:
+    generation_id = uuid.uuid4()
+    try:
+        with database.transaction() as session:
+            ledger.hold(
+                session,
+                organisation_id=people.id,
+                member_id=people.creator.id,
+                generation_id=generation_id,
+                amount_micros=PRICE_MICROS,
+                price_version="2026-11",
+                lifetime=lifetime,
+            )
+    except InsufficientBalance:
+        return None
+    return generation_id
+
+
+def settle(database: Database, people: Team, generation_id: uuid.UUID) -> str | None:
+    with database.transaction() as session:
+        if not ledger.settle(session, generation_id, PRICE_MICROS):
+            return None
+        usage.record(
+            session,
+            generation_id=generation_id,
+            organisation_id=people.id,
+            member_id=people.creator.id,
+            model="pocket-turbo",
+            images=1,
+            width=128,
+            height=128,
+            amount_micros=PRICE_MICROS,
+            price_version="2026-11",
+            at=now(),
+        )
+        return "settled"
+
+
+def release(database: Database, generation_id: uuid.UUID) -> str | None:
+    with database.transaction() as session:
+        return "released" if ledger.release(session, generation_id, "cancelled") else None
+
+
+def sweep(database: Database) -> list[uuid.UUID]:
+    with database.transaction() as session:
+        return ledger.expire_holds(session, now())
+
+
+def test_a_wallet_worth_twenty_pictures_admits_twenty_of_a_hundred(database: Database) -> None:
+    people = team(database, balance_micros=20 * PRICE_MICROS)
+    lifetime = timedelta(hours=1)
+    held = race([lambda: try_hold(database, people, lifetime)] * 100)
+    admitted = [generation_id for generation_id in held if generation_id is not None]
+    assert len(admitted) == 20
+    with database.read() as session:
+        assert ledger.balance(session, people.id) == Balance(20 * PRICE_MICROS, 20 * PRICE_MICROS)
+        assert audit(session) == []
+
+
+def test_worker_cancellation_and_sweep_resolve_each_hold_once(database: Database) -> None:
+    people = team(database, balance_micros=30 * PRICE_MICROS)
+    past = timedelta(seconds=-1)
+    held = [try_hold(database, people, past) for _ in range(30)]
+    generation_ids = [generation_id for generation_id in held if generation_id is not None]
+    assert len(generation_ids) == 30
+
+    jobs: list[Callable[[], object]] = []
+    for generation_id in generation_ids:
+        jobs.append(lambda settled=generation_id: settle(database, people, settled))
+        jobs.append(lambda released=generation_id: release(database, released))
+        jobs.append(lambda settled=generation_id: settle(database, people, settled))
+        if len(jobs) % 5 == 0:
+            jobs.append(lambda: sweep(database))
+    outcomes = race(jobs)
+
+    settled = outcomes.count("settled")
+    released = outcomes.count("released")
+    expired = sum(len(outcome) for outcome in outcomes if isinstance(outcome, list))
+    assert settled + released + expired == 30
+    with database.read() as session:
+        left = (30 - settled) * PRICE_MICROS
+        assert ledger.balance(session, people.id) == Balance(left, 0)
+        assert audit(session) == []
+
+
+def test_sweeps_of_many_wallets_at_once_free_each_hold_once(database: Database) -> None:
+    teams = [team(database, balance_micros=10 * PRICE_MICROS) for _ in range(4)]
+    past = timedelta(seconds=-1)
+    for people in teams * 10:
+        assert try_hold(database, people, past) is not None
+    jobs: list[Callable[[], object]] = [lambda: sweep(database)] * 6
+    jobs += [
+        lambda people=people: try_hold(database, people, timedelta(hours=1)) for people in teams
+    ]
+    outcomes = race(jobs)
+    freed = [one for outcome in outcomes if isinstance(outcome, list) for one in outcome]
+    freed += sweep(database)  # a sweep leaves to the next one what another had locked
+    assert len(freed) == len(set(freed)) == 40
+    with database.read() as session:
+        assert audit(session) == []
+
+
+def test_one_top_up_delivered_many_times_at_once_is_made_once(database: Database) -> None:
+    people = team(database, balance_micros=0)
+
+    def deliver() -> int:
+        with database.transaction() as session:
+            entry = ledger.top_up(
+                session, people.id, 10_000_000, key="evt_9", author_id=None, note=""
+            )
+            return entry.id
+
+    assert len(set(race([deliver] * 24))) == 1
+    with database.read() as session:
+        assert ledger.balance(session, people.id) == Balance(10_000_000, 0)
+        assert audit(session) == []
