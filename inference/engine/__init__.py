@@ -21,6 +21,10 @@ from licensing.errors import AtelierError
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+# Read when torch is loaded. Its threads would otherwise spin while they wait for each other: with
+# a web server, a database and a browser on the same cores that made a picture 3 to 6 times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Raised by one whenever a change here may change a pixel; stored in every file.
 ENGINE_VERSION = "1"
 
