@@ -41,9 +41,9 @@ class Made:
     id: uuid.UUID
     index: int
     seed: int
-    key: str | None
-    thumbnail_key: str | None
-    sha256: str | None
+    key: str | None = None
+    thumbnail_key: str | None = None
+    sha256: str | None = None
 
     @property
     def refused(self) -> bool:
@@ -98,7 +98,8 @@ def note(
 def finish(session: Session, claimed: Generation, made: Sequence[Made]) -> bool:
     """Deliver the pictures, settle for the delivered ones and write the usage line.
 
-    The rest of the hold goes back. Raises `HoldLost` (roll back!) if the hold was resolved already.
+    The rest of the hold goes back. False too if a cancel was asked for before this: then nothing
+    is delivered or charged. Raises `HoldLost` (roll back!) if the hold was resolved already.
     """
     delivered = sum(not picture.refused for picture in made)
     assert delivered > 0, "a generation without a delivered picture is refused, not finished"
@@ -106,7 +107,7 @@ def finish(session: Session, claimed: Generation, made: Sequence[Made]) -> bool:
     ended = _change(
         session,
         claimed.id,
-        _mine(claimed),
+        and_(_mine(claimed), Generation.cancel_requested_at.is_(None)),
         state="finished",
         finished_at=now(),
         charged_micros=amount_micros,

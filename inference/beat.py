@@ -1,0 +1,68 @@
+"""The beat: a small worker of its own that asks for a sweep every few seconds and does it.
+
+It loads no torch and serves no other queue, so that the sweep runs while every GPU worker is busy,
+hangs or is dead. The message travels through the broker like any other: where several hosts run a
+beat, sweeps simply meet more often, which is safe.
+"""
+
+import logging
+from functools import partial
+
+from celery import Celery, signals
+from celery.beat import EmbeddedService
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from inference.queue import SWEEP, SWEEP_QUEUE, create_celery, enqueue
+from inference.settings import Settings
+from inference.sweep import SWEEP_SECONDS, sweep
+from licensing.db import connect
+
+_log = logging.getLogger(__name__)
+
+
+def run_beat(settings: Settings) -> None:
+    """Sweep every SWEEP_SECONDS until the process is told to stop."""
+    celery = create_beat(settings)
+
+    def start(**_: object) -> None:
+        # A thread, not a child: nothing is left behind when this process is killed.
+        EmbeddedService(celery, thread=True, scheduler_cls="celery.beat:Scheduler").start()
+
+    signals.worker_ready.connect(start, weak=False)
+    celery.worker_main(
+        [
+            "worker",
+            "--pool=solo",
+            f"--queues={SWEEP_QUEUE}",
+            "--without-gossip",
+            "--without-mingle",
+            "--hostname=beat@%h",
+            "--loglevel=WARNING",
+        ]
+    )
+
+
+def create_beat(settings: Settings) -> Celery:
+    """Return the Celery application with the sweep and its schedule."""
+    celery = create_celery(settings.broker_url)
+    database = connect(settings.database_url)
+
+    @celery.task(name=SWEEP)  # type: ignore[untyped-decorator]
+    def task() -> None:
+        try:
+            swept = sweep(database, partial(enqueue, celery))
+        except (OperationalError, InterfaceError):
+            _log.warning("The database is away; the next sweep will see.")
+            return
+        if swept.requeued or swept.failed or swept.expired:
+            _log.warning("Repaired: %s", swept)
+
+    celery.conf.beat_schedule = {
+        "sweep": {
+            "task": SWEEP,
+            "schedule": SWEEP_SECONDS,
+            # A sweep that nobody took in time is worth nothing: the next one does its work.
+            "options": {"queue": SWEEP_QUEUE, "expires": SWEEP_SECONDS},
+        }
+    }
+    return celery
