@@ -1,0 +1,153 @@
+"""Chaos: a real worker process behind a real broker, killed with -9 in the middle of a job."""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+import redis
+from jobs import TOP_UP_MICROS, Desk, wait_until
+
+from inference import presence
+from inference.queue import create_celery, enqueue
+from inference.sweep import STALE_AFTER, sweep
+from licensing.db import now
+
+PRICE_MICROS = 15_000
+HERE = Path(__file__).parent
+LATER = STALE_AFTER + timedelta(seconds=5)
+
+Start = Callable[[str], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start(database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Start]:
+    """Start `fake_worker.py worker` or `beat` on this test's database, its broker emptied."""
+    redis.Redis.from_url(broker_url.replace("redis+socket", "unix")).flushall()
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "BROKER_URL": broker_url,
+        "ATELIER_STATE": str(tmp_path),
+        "ATELIER_WEIGHTS": str(tmp_path / "weights"),
+    }
+    family: list[subprocess.Popen[bytes]] = []
+
+    def begin(which: str) -> "subprocess.Popen[bytes]":
+        log = (tmp_path / f"{which}-{len(family)}.log").open("wb")
+        command = [sys.executable, str(HERE / "fake_worker.py"), which]
+        process = subprocess.Popen(command, env=environment, cwd=HERE, stdout=log, stderr=log)
+        log.close()
+        family.append(process)
+        return process
+
+    yield begin
+    for process in family:
+        for child in children(process.pid):
+            os.kill(child, signal.SIGKILL)
+        process.kill()
+        process.wait()
+
+
+def children(pid: int) -> list[int]:
+    """The pool processes of a worker; none once it is gone."""
+    listing = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listing.read_text().split()] if listing.exists() else []
+
+
+def test_a_killed_worker_is_replaced_and_the_money_moves_once(
+    desk: Desk, start: Start, broker_url: str, tmp_path: Path
+) -> None:
+    celery = create_celery(broker_url)
+    ring = partial(enqueue, celery)
+    generation = desk.queue("wait for it")
+    assert ring(generation.id, generation.model)
+
+    first = start("worker")
+    wait_until(lambda: desk.read(generation.id).steps_done == 2, "the first worker's second step")
+    for child in children(first.pid):
+        os.kill(child, signal.SIGKILL)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert desk.read(generation.id).state == "running"
+    assert desk.balance().held_micros == PRICE_MICROS
+
+    swept = sweep(desk.database, ring, now() + LATER)
+    assert swept.requeued == 1
+    second = start("worker")
+    wait_until(partial(reached, desk, generation.id, 2), "the second worker's second step")
+    (tmp_path / "go").touch()
+    wait_until(lambda: desk.read(generation.id).state == "finished", "the picture")
+    assert desk.balance().settled_micros == TOP_UP_MICROS - PRICE_MICROS
+    assert desk.balance().held_micros == 0
+
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(timeout=20) == 0
+    assert sweep(desk.database, ring, now() + LATER).failed == 0
+
+
+def test_a_job_that_kills_its_worker_twice_is_failed_and_its_hold_released_once(
+    desk: Desk, start: Start, broker_url: str
+) -> None:
+    celery = create_celery(broker_url)
+    ring = partial(enqueue, celery)
+    generation = desk.queue("wait for it")
+    ring(generation.id, generation.model)
+    worker = start("worker")
+    for attempt in (1, 2):
+        wait_until(partial(reached, desk, generation.id, attempt), f"attempt {attempt}")
+        (child,) = children(worker.pid)
+        os.kill(child, signal.SIGKILL)  # the child alone: its parent replaces it
+        sweep(desk.database, ring, now() + LATER)
+    row = desk.read(generation.id)
+    assert (row.state, row.error_code) == ("failed", "worker_lost")
+    assert desk.balance().available_micros == TOP_UP_MICROS
+    assert sweep(desk.database, ring, now() + LATER).failed == 0
+
+    healthy = desk.queue("a red apple")
+    ring(healthy.id, healthy.model)
+    wait_until(lambda: desk.read(healthy.id).state == "finished", "the next person's picture")
+
+
+def test_a_worker_that_was_stopped_and_comes_back_can_settle_nothing(
+    desk: Desk, start: Start, broker_url: str, tmp_path: Path
+) -> None:
+    celery = create_celery(broker_url)
+    generation = desk.queue("wait for it")
+    enqueue(celery, generation.id, generation.model)
+    worker = start("worker")
+    wait_until(lambda: desk.read(generation.id).steps_done == 2, "the second step")
+    (child,) = children(worker.pid)
+    os.kill(child, signal.SIGSTOP)
+    sweep(desk.database, lambda *_: None, now() + LATER)
+    (tmp_path / "go").touch()
+    os.kill(child, signal.SIGCONT)
+    wait_until(lambda: presence_state(desk) == "ready", "the late worker to give up")
+    assert desk.read(generation.id).state == "queued"
+    assert desk.balance().held_micros == PRICE_MICROS
+    assert list((tmp_path / "pictures").rglob("*.*")) == []
+
+
+def test_the_beat_sweeps_without_any_worker(desk: Desk, start: Start) -> None:
+    generation = desk.queue("wait for it")
+    with desk.database.transaction() as session:
+        session.merge(desk.read(generation.id)).created_at = now() - timedelta(days=2)
+    start("beat")
+    wait_until(lambda: desk.read(generation.id).state == "failed", "the sweep")
+    assert desk.balance().available_micros == TOP_UP_MICROS
+
+
+def presence_state(desk: Desk) -> str | None:
+    with desk.database.read() as session:
+        return next((worker.state for worker in presence.alive(session)), None)
+
+
+def reached(desk: Desk, generation_id: uuid.UUID, attempt: int) -> bool:
+    row = desk.read(generation_id)
+    return (row.attempts, row.steps_done) == (attempt, 2)
