@@ -31,7 +31,9 @@ class ImageFilter:
         self._classifier: Any = None
 
     def load(self) -> None:
-        """Load the classifier and try it on a blank picture. Raises FilterUnavailable."""
+        """Load the classifier and try it on a blank picture; once. Raises FilterUnavailable."""
+        if self._module is not None:
+            return
         try:
             module = importlib.import_module("inference.safety.opennsfw")
         except (ImportError, OSError) as error:
@@ -53,8 +55,7 @@ class ImageFilter:
 
     def check(self, image: Image) -> ImageVerdict:
         """Judge one picture. Raises FilterUnavailable when it cannot."""
-        if self._module is None:
-            self.load()
+        self.load()
         assert self._module is not None
         score = _score(self._module, self._classifier, image)
         source: str = self._module.SOURCE

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -134,6 +135,19 @@ def test_missing_weights_are_named(tmp_path: Path, turbo: Model) -> None:
         PipelineEngine(tmp_path).load(turbo, ignore)
 
 
+def test_a_hub_model_is_taken_from_the_local_cache(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw: Draw, turbo: Model
+) -> None:
+    cached = tmp_path / "hub" / "models--krea--Krea-2-Turbo"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("0123abcd")
+    shutil.copytree(weights / "pocket-turbo", cached / "snapshots" / "0123abcd")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    krea = replace(models.find("krea-2-turbo"), needs_gpu=False, steps=turbo.steps)
+    (picture,) = PipelineEngine(tmp_path / "none").render(APPLE, krea, ignore, never)
+    assert picture.tobytes() == draw(APPLE, turbo)[0]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU")
 def test_a_model_that_needs_a_gpu_says_so(weights: Path, turbo: Model) -> None:
     with pytest.raises(ModelUnavailable, match="needs a GPU"):
@@ -143,8 +157,7 @@ def test_a_model_that_needs_a_gpu_says_so(weights: Path, turbo: Model) -> None:
 @pytest.fixture
 def copied(weights: Path, tmp_path: Path) -> Path:
     """A copy of the weights folder, to be damaged."""
-    subprocess.run(["cp", "-r", weights, tmp_path / "weights"], check=True)
-    return tmp_path / "weights"
+    return shutil.copytree(weights, tmp_path / "weights")
 
 
 @pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder"])

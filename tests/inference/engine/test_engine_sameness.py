@@ -8,6 +8,7 @@ from diffusers import AutoencoderKLQwenImage, Krea2Pipeline
 
 from inference.engine.device import Device
 from inference.engine.load import load_pipeline
+from inference.engine.preview import fit
 from inference.engine.text import TrimmedPipeline
 
 TOLERANCE = 1e-5
@@ -32,7 +33,7 @@ def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 
 def latents(pipeline: Krea2Pipeline, prompt: str | list[str], guidance: float) -> torch.Tensor:
     seeds = [7] if isinstance(prompt, str) else range(7, 7 + len(prompt))
-    return pipeline(
+    denoised: torch.Tensor = pipeline(
         prompt,
         width=96,
         height=64,
@@ -41,6 +42,7 @@ def latents(pipeline: Krea2Pipeline, prompt: str | list[str], guidance: float) -
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         output_type="latent",
     ).images
+    return denoised
 
 
 @pytest.mark.parametrize("prompt", [SHORT, MIDDLE, TOO_LONG, [SHORT, MIDDLE, ""]])
@@ -86,6 +88,26 @@ def test_the_one_frame_vae_decodes_and_encodes_as_the_video_vae(weights: Path) -
     assert difference(ours.decode(coded).sample, decoded) <= TOLERANCE
     encoded = theirs.encode(decoded).latent_dist.parameters
     assert difference(ours.encode(decoded).latent_dist.parameters, encoded) <= TOLERANCE
+
+
+@torch.no_grad()
+def test_bfloat16_as_on_a_gpu_draws_nearly_the_same(weights: Path) -> None:
+    half = load_pipeline(weights / "pocket-turbo", Device("cpu", torch.bfloat16, "the CPU"))
+    assert half.transformer.img_in.weight.dtype == torch.bfloat16
+    # The norms stay in float32, as the checkpoint format asks; `.to(bfloat16)` would round them.
+    assert half.transformer.transformer_blocks[0].norm1.weight.dtype == torch.float32
+    ours = latents(half, MIDDLE, 0.0).float()
+    noise = torch.Generator().manual_seed(7)  # noise is drawn in the precision of the model
+    start = torch.randn(1, 16, 8, 12, generator=noise, dtype=torch.bfloat16).float()
+    full = load_pipeline(weights / "pocket-turbo", CPU)
+    packed = full._pack_latents(start, 1, 16, 8, 12)  # noqa: SLF001 - the pipeline takes them packed
+    theirs = full(
+        MIDDLE, width=96, height=64, num_inference_steps=3, guidance_scale=0.0,
+        latents=packed, output_type="latent",
+    ).images  # fmt: skip
+    assert difference(ours, theirs) <= 0.05
+    shown = fit(half.vae).webp(ours[0], 4, 6)
+    assert shown[8:12] == b"WEBP"
 
 
 def test_the_one_frame_vae_refuses_video(weights: Path) -> None:
