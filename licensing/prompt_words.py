@@ -37,7 +37,7 @@ _LOOK_ALIKES = {
 # Letters in boxes and circles that Unicode leaves alone: first code point of each run of A to Z.
 _LETTER_RUNS = (0x1F150, 0x1F170, 0x1F1E6)
 
-# Characters that take up room and show nothing, beside those of category Cf.
+# Letters and symbols that look like a space.
 _BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 _LEET = {"0": "o", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g", "@": "a", "$": "s"}
@@ -72,7 +72,9 @@ def fold(words: str) -> str:
 def _seen(character: str) -> str:
     if character.isascii():
         return character
-    if character in _BLANKS or unicodedata.category(character) in {"Mn", "Me", "Cf"}:
+    if character in _BLANKS:
+        return " "
+    if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
         return ""
     for start in _LETTER_RUNS:
         if start <= ord(character) < start + 26:

@@ -121,8 +121,13 @@ class Wallet(RuleBasedStateMachine):
 
 def check_stories(database: Database, *, stories: int, steps: int) -> None:
     people = team(database, balance_micros=0)
+
+    class Story(Wallet):
+        def __init__(self) -> None:
+            super().__init__(database, people)
+
     run_state_machine_as_test(
-        lambda: Wallet(database, people),
+        Story,
         settings=settings(
             max_examples=stories,
             stateful_step_count=steps,

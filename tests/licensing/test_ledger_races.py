@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from factories import Team, team
 from racing import race
@@ -83,11 +84,11 @@ def test_worker_cancellation_and_sweep_resolve_each_hold_once(database: Database
 
     jobs: list[Callable[[], object]] = []
     for generation_id in generation_ids:
-        jobs.append(lambda settled=generation_id: settle(database, people, settled))
-        jobs.append(lambda released=generation_id: release(database, released))
-        jobs.append(lambda settled=generation_id: settle(database, people, settled))
+        jobs.append(partial(settle, database, people, generation_id))
+        jobs.append(partial(release, database, generation_id))
+        jobs.append(partial(settle, database, people, generation_id))
         if len(jobs) % 5 == 0:
-            jobs.append(lambda: sweep(database))
+            jobs.append(partial(sweep, database))
     outcomes = race(jobs)
 
     settled = outcomes.count("settled")
@@ -106,9 +107,7 @@ def test_sweeps_of_many_wallets_at_once_free_each_hold_once(database: Database) 
     for people in teams * 10:
         assert try_hold(database, people, past) is not None
     jobs: list[Callable[[], object]] = [lambda: sweep(database)] * 6
-    jobs += [
-        lambda people=people: try_hold(database, people, timedelta(hours=1)) for people in teams
-    ]
+    jobs += [partial(try_hold, database, people, timedelta(hours=1)) for people in teams]
     outcomes = race(jobs)
     freed = [one for outcome in outcomes if isinstance(outcome, list) for one in outcome]
     freed += sweep(database)  # a sweep leaves to the next one what another had locked
