@@ -14,7 +14,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from inference.queue import create_celery
@@ -90,6 +90,8 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
     for routes in (stream.routes, media.routes, gallery.routes):
         app.include_router(routes(studio))
     app.add_api_route("/", _home)
+    # The page library links this address from every page.
+    app.add_api_route("/manifest.json", _manifest, include_in_schema=False)
     app.mount("/static", RevalidatedFiles(directory=STATIC))
     if studio.settings.has_demo_provider:
         base_url = f"{studio.settings.url}{DEMO_PATH}"
@@ -108,6 +110,10 @@ def _home(request: Request) -> Response:
     return RedirectResponse(
         identity.home(identity.require_member(studio_of(request), request)), 303
     )
+
+
+def _manifest() -> Response:
+    return FileResponse(STATIC / "manifest.json", media_type="application/manifest+json")
 
 
 class RevalidatedFiles(StaticFiles):

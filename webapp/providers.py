@@ -101,10 +101,11 @@ async def discover(clients: OAuth, provider: Provider) -> dict[str, Any]:
         metadata: dict[str, Any] = await client.load_server_metadata()
     except (httpx2.HTTPError, ValueError) as error:
         raise ProviderAway(_away(provider)) from error
-    if metadata.get("issuer") != provider.issuer:
-        client.server_metadata.clear()
+    announced = metadata.get("issuer")
+    if announced != provider.issuer:
+        client.server_metadata.clear()  # to be asked again once that is mended
         raise ProviderAway(
-            f"{provider.label} calls itself {metadata.get('issuer')}, and is configured as "
+            f"{provider.label} calls itself {announced}, and is configured as "
             f"{provider.issuer}. Your administrator has to set the issuer exactly so."
         )
     offered = metadata.get("id_token_signing_alg_values_supported") or ["RS256"]

@@ -11,13 +11,6 @@ from webapp import demo
 
 
 @pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    """What a test has started, ended with it."""
-    with ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
 def environ(database_url: str, broker_url: str, tmp_path: Path) -> dict[str, str]:
     """The settings of a studio on this test's database."""
     return {
@@ -25,6 +18,13 @@ def environ(database_url: str, broker_url: str, tmp_path: Path) -> dict[str, str
         "DATABASE_URL": database_url,
         "BROKER_URL": broker_url,
     }
+
+
+@pytest.fixture
+def stack(environ: dict[str, str]) -> Iterator[ExitStack]:  # noqa: ARG001 - ends before its database
+    """What a test has started, ended with it."""
+    with ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture
