@@ -1,0 +1,132 @@
+"""Submit: the one way by which a person's wish becomes a job; also its price and its cancelling.
+
+Page and API both come through here. What must hold: a key makes at most one job; a job is queued
+exactly if its hold was placed, in one transaction; nothing is charged, and no job is left behind,
+when any step says no. The broker hears of the job on the line after the commit; if it does not,
+the sweep rings again for the row.
+"""
+
+import uuid
+from collections.abc import Mapping
+
+from sqlalchemy.orm import Session
+
+from inference import generations, lifecycle, models, presence, queue, request
+from inference.generations import Generation
+from inference.models import Model, ModelUnavailable
+from inference.request import GenerationRequest
+from licensing import agreements, ledger, moderation, prices, seats
+from licensing.errors import NotFound
+from licensing.moderation import PromptRefused, PromptVerdict
+from licensing.prices import Quote
+from licensing.seats import Member
+from webapp.studio import Studio
+
+
+def submit(
+    studio: Studio, member: Member, fields: Mapping[str, object], idempotency_key: str
+) -> Generation:
+    """Queue one request of `member` and hold its price; the same key returns the first job.
+
+    `fields` are those of `inference.request.parse`, plus `model` (an id of the catalogue). Raises
+    `NoSeat`, `AgreementRequired`, `ModelUnavailable`, `InvalidRequest`, `PromptRefused`,
+    `InsufficientBalance`, `TooManyInFlight` and `Conflict`, each with nothing charged.
+    """
+    seats.require_seat(member)
+    model = models.find(fields.get("model"))
+    asked = request.parse(fields, model)
+    verdict = moderation.check_prompt(asked.prompt)
+    if verdict.action == "block":
+        _refuse(studio, member, asked, verdict)
+    price = _price(model, asked)
+    with studio.database.transaction() as session:
+        agreements.require_accepted(session, member.id)
+        job, is_new = generations.create(
+            session, request=asked, member=member, quote=price, idempotency_key=idempotency_key
+        )
+        if is_new:
+            _require_runnable(studio, session, model)
+            _record_unless_allowed(session, member, asked, verdict, job.id)
+            _hold(session, job)
+    if is_new:
+        queue.enqueue(studio.celery, job.id, job.model)
+    return job
+
+
+def quote(fields: Mapping[str, object]) -> Quote:
+    """Price what the form says now; the prompt and the seed cost nothing. Raises as `submit`."""
+    model = models.find(fields.get("model"))
+    return _price(model, request.parse({**fields, "prompt": "any", "seed": 0}, model))
+
+
+def cancel(studio: Studio, member: Member, generation_id: object) -> Generation:
+    """Stop the member's own job: at once if it waits, within a step if it runs; free of charge.
+
+    Raises `NotFound` for a missing job and for somebody else's alike.
+    """
+    wanted = job_id(generation_id)
+    with studio.database.transaction() as session:
+        return lifecycle.request_cancel(session, member, wanted)
+
+
+def job_id(given: object) -> uuid.UUID:
+    """Read an id that a page sent. Raises `NotFound` for what cannot be one."""
+    try:
+        return uuid.UUID(str(given))
+    except ValueError as error:
+        raise NotFound("There is no such generation.") from error
+
+
+def _price(model: Model, asked: GenerationRequest) -> Quote:
+    return prices.quote(
+        model.price_class, width=asked.width, height=asked.height, images=asked.images
+    )
+
+
+def _refuse(
+    studio: Studio, member: Member, asked: GenerationRequest, verdict: PromptVerdict
+) -> None:
+    """Record the refusal for the reviewer, then say it: the record must outlive the error."""
+    with studio.database.transaction() as session:
+        agreements.require_accepted(session, member.id)
+        _record_unless_allowed(session, member, asked, verdict, None)
+    raise PromptRefused(verdict)
+
+
+def _record_unless_allowed(
+    session: Session,
+    member: Member,
+    asked: GenerationRequest,
+    verdict: PromptVerdict,
+    generation_id: uuid.UUID | None,
+) -> None:
+    if verdict.action == "allow":
+        return
+    moderation.record(
+        session,
+        organisation_id=member.organisation_id,
+        member_id=member.id,
+        generation_id=generation_id,
+        subject="prompt",
+        action=verdict.action,
+        category=verdict.category,
+        source=f"rules:{verdict.rule}",
+        excerpt=asked.prompt,
+    )
+
+
+def _require_runnable(studio: Studio, session: Session, model: Model) -> None:
+    problem = presence.problem(session, model, studio.settings.weights)
+    if problem is not None:
+        raise ModelUnavailable(problem)
+
+
+def _hold(session: Session, job: Generation) -> None:
+    ledger.hold(
+        session,
+        organisation_id=job.organisation_id,
+        member_id=job.member_id,
+        generation_id=job.id,
+        amount_micros=job.price_micros,
+        price_version=job.price_version,
+    )

@@ -1,0 +1,173 @@
+"""What the creator's form does: submit, price, sizes, cancel, and settings loaded again.
+
+Each function here makes a Gradio handler: it asks who is there, calls one use-case and turns an
+error into a sentence beside its field. Called by `webapp.ui.create`, which wires them.
+"""
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import gradio as gr
+from sqlalchemy.exc import OperationalError
+
+from inference import generations, models, presence
+from inference.models import ModelUnavailable
+from inference.request import InvalidRequest
+from licensing import ledger
+from licensing.agreements import AgreementRequired
+from licensing.errors import AtelierError
+from licensing.moderation import PromptRefused
+from licensing.money import format_usd
+from licensing.seats import Member
+from webapp import generate, identity
+from webapp.errors import DATABASE_AWAY
+from webapp.studio import Studio
+from webapp.ui.choices import model_choices, size_choices
+
+# Where the error of a field is shown; whatever is of no one field stands beside the button.
+SLOTS = ("prompt", "model", "size", "images", "seed", "form")
+_SLOT_OF_FIELD = {"width": "size", "height": "size"}
+
+Handler = Callable[..., Any]
+
+
+def submitting(studio: Studio) -> Handler:
+    """Send the form; returns the key that was answered and the text of every error slot."""
+
+    def submit(
+        request: gr.Request,
+        *,
+        prompt: str,
+        model: str,
+        size: Mapping[str, Any],
+        images: str,
+        seed: str,
+        idempotency_key: str,
+    ) -> list[str]:
+        fields = {"prompt": prompt, "model": model, "images": images, "seed": (seed or "").strip()}
+        sides = _sides(size)
+        slots = _errors_of(
+            studio,
+            request,
+            lambda member: generate.submit(studio, member, {**fields, **sides}, idempotency_key),
+        )
+        return [idempotency_key, *slots]
+
+    return submit
+
+
+def cancelling(studio: Studio) -> Handler:
+    """Cancel the job that the card named; returns the text of every error slot."""
+
+    def cancel(request: gr.Request, event: gr.EventData) -> list[str]:
+        return _errors_of(
+            studio, request, lambda member: generate.cancel(studio, member, _id(event))
+        )
+
+    return cancel
+
+
+def reusing(studio: Studio) -> Handler:
+    """Load a job's settings into the form: prompt, model, size, number, seed, empty slots."""
+
+    def reuse(request: gr.Request, event: gr.EventData) -> list[Any]:
+        member = identity.require_member(studio, request.request)
+        with studio.database.read() as session:
+            asked = generations.access(session, member, generate.job_id(_id(event))).asked
+        model = models.find(asked.model)
+        size = {"width": str(asked.width), "height": str(asked.height)}
+        return [
+            asked.prompt,
+            model.id,
+            gr.update(choices=size_choices(model), value=size),
+            str(asked.images),
+            str(asked.seed),
+            *("" for _ in SLOTS),
+        ]
+
+    return reuse
+
+
+def pricing(studio: Studio) -> Handler:
+    """Say what the form costs now and what the balance is after it; nothing else is computed."""
+
+    def price(
+        request: gr.Request, *, model: str, size: Mapping[str, Any], images: str
+    ) -> list[str]:
+        member = identity.require_member(studio, request.request)
+        with studio.database.read() as session:
+            available = ledger.balance(session, member.organisation_id).available_micros
+        balance = f"Balance {format_usd(available)}"
+        try:
+            quoted = generate.quote({"model": model, "images": images, **_sides(size)})
+        except AtelierError:
+            return ["<p>No price yet</p>", f"<p>{balance}</p>"]
+        noun = "picture" if quoted.images == 1 else "pictures"
+        cost = (
+            f"<p><strong>{format_usd(quoted.total_micros)}</strong> for {quoted.images} {noun}</p>"
+        )
+        left = available - quoted.total_micros
+        if left < 0:
+            return [cost, f'<p class="short">{balance} · {format_usd(-left)} is missing</p>']
+        return [cost, f"<p>{balance} · {format_usd(left)} left after</p>"]
+
+    return price
+
+
+def listing_models(studio: Studio) -> Handler:
+    """Say of every model whether it can run here, and why not."""
+
+    def list_models(request: gr.Request) -> Any:
+        identity.require_member(studio, request.request)
+        with studio.database.read() as session:
+            problems = {
+                model.id: presence.problem(session, model, studio.settings.weights)
+                for model in models.CATALOGUE
+            }
+        return gr.update(choices=model_choices(problems))
+
+    return list_models
+
+
+def sizes_for(model: str) -> Any:
+    """Offer the sizes of the model that was chosen, its square first."""
+    chosen = models.find(model)
+    side = str(chosen.side_default)
+    return gr.update(choices=size_choices(chosen), value={"width": side, "height": side})
+
+
+def _errors_of(studio: Studio, request: gr.Request, run: Callable[[Member], object]) -> list[str]:
+    """Run it for whoever asks; return what every slot shows, in the order of `SLOTS`."""
+    slot, shown = "", ""
+    try:
+        run(identity.require_member(studio, request.request))
+    except AgreementRequired as error:
+        slot, shown = "form", f'{escape(error.message)} <a href="/agreements?next=/create">Read</a>'
+    except AtelierError as error:
+        slot, shown = _slot_of(error), escape(error.message)
+    except OperationalError:
+        slot, shown = "form", DATABASE_AWAY
+    return [
+        f'<p class="field-error" role="alert">{shown}</p>' if name == slot else "" for name in SLOTS
+    ]
+
+
+def _slot_of(error: AtelierError) -> str:
+    if isinstance(error, InvalidRequest):
+        field = _SLOT_OF_FIELD.get(error.field, error.field)
+        return field if field in SLOTS else "form"
+    if isinstance(error, PromptRefused):
+        return "prompt"
+    return "model" if isinstance(error, ModelUnavailable) else "form"
+
+
+def _sides(size: object) -> dict[str, object]:
+    """The picker's value as the two fields of a request; nonsense is left for `parse` to refuse."""
+    sides = size if isinstance(size, Mapping) else {}
+    return {"width": sides.get("width", ""), "height": sides.get("height", "")}
+
+
+def _id(event: gr.EventData) -> object:
+    """The job that a card named; what the page sent is not trusted, only looked up."""
+    return event._data.get("id")  # noqa: SLF001 - what __getattr__ of EventData does, without raising

@@ -1,0 +1,50 @@
+"""The right half of the creator page before its script fills it: places and words, nothing else.
+
+feed.js, stage.js, gallery.js and viewer.js look their places up by class. What stands here is fixed
+text; jobs, prompts and pictures come from GET /events and are drawn with DOM calls.
+"""
+
+from html import escape
+
+# What the pocket model draws well, in the words that it learned.
+EXAMPLES = (
+    "a red apple, flat style, on a blue background",
+    "a fox to the left of a tree, shaded illustration, on a white background",
+    "a yellow rubber duck, 3d render, on a green background",
+    "two green cactuses, flat style, on an orange background",
+)
+
+_BUTTONS = "".join(
+    f'<li><button type="button" class="example" data-prompt="{escape(example)}">'
+    f"{escape(example)}</button></li>"
+    for example in EXAMPLES
+)
+
+FEED = f"""
+<div class="feed" data-state="loading">
+  <p class="feed-said visually-hidden" role="status" aria-live="polite"></p>
+  <p class="notice care offline-notice" role="alert" hidden>The connection is lost. Your jobs go on;
+    this page comes back by itself.</p>
+  <p class="notice care worker-notice" role="status" hidden></p>
+  <div class="feed-loading" aria-hidden="true"><div class="sheet"></div></div>
+  <section class="stage" aria-label="Newest job" hidden></section>
+  <ul class="others" aria-label="Other jobs in progress" hidden></ul>
+  <section class="feed-empty" hidden>
+    <h1>Your first picture</h1>
+    <p class="muted">Write what it should show, or begin with one of these.</p>
+    <ul class="examples">{_BUTTONS}</ul>
+  </section>
+  <section class="gallery" aria-label="Earlier pictures"></section>
+  <p class="notice bad gallery-error" role="alert" hidden>The older pictures could not be fetched.
+    Try again.</p>
+  <button type="button" class="button gallery-more" hidden>Show older pictures</button>
+  <dialog class="viewer"></dialog>
+</div>
+"""
+
+# The script's signals become Gradio events, which Python handlers answer.
+ON_LOAD = """
+for (const name of ['cancel', 'reuse', 'studio']) {
+  element.addEventListener(`atelier:${name}`, (event) => trigger(name, event.detail ?? {}));
+}
+"""

@@ -1,0 +1,76 @@
+// The form's manners: Ctrl+Enter, one job for a double click or a retry, examples, the seed's lock.
+
+// One key for one state of the form. A retry after an error or a lost answer sends the same key, so
+// the server returns the job it made; a key that was answered is kept a moment for a late second click.
+const KEPT_MS = 800;
+let last = { state: "", key: "", answeredAt: null };
+
+function keyFor(state) {
+  const isSpent = last.answeredAt !== null && performance.now() - last.answeredAt > KEPT_MS;
+  if (state !== last.state || isSpent) last = { state, key: newKey(), answeredAt: null };
+  return last.key;
+}
+
+function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))]
+    .map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function answered(key) {
+  if (key && key === last.key) last.answeredAt = performance.now();
+  const wrong = document.querySelector("#composer .field-error:not(:empty)");
+  wrong?.closest(".atelier-field")?.querySelector("textarea, input:not(:disabled)")?.focus();
+}
+
+function loaded() {
+  scrollTo({ top: 0, behavior: "smooth" });
+  document.querySelector("#prompt textarea")?.focus({ preventScroll: true });
+  showLock();
+}
+
+window.atelier = { keyFor, answered, loaded };
+
+// The second click of a double click is the same wish. Caught before Gradio sees it.
+document.addEventListener("click", (event) => {
+  if (!event.target.closest?.("#generate")) return;
+  if (event.detail > 1) event.stopImmediatePropagation();
+}, true);
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.repeat) return;
+  const button = document.querySelector("#generate");
+  if (!button || document.querySelector("dialog[open]")) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  button.click();
+}, true);
+
+document.addEventListener("click", (event) => {
+  const example = event.target.closest?.("[data-prompt]");
+  if (!example) return;
+  const prompt = document.querySelector("#prompt textarea");
+  prompt.value = example.dataset.prompt;
+  prompt.dispatchEvent(new Event("input", { bubbles: true }));
+  prompt.focus();
+});
+
+// The seed's lock: keeps the newest job's seed, or lets it be random again.
+function showLock() {
+  const input = document.querySelector("#seed input");
+  const lock = document.querySelector(".seed-lock");
+  if (!input || !lock) return;
+  const last = document.documentElement.dataset.lastSeed;
+  const words = input.value ? "Random each time" : "Keep the last one";
+  if (lock.textContent !== words) lock.textContent = words;
+  lock.disabled = !input.value && !last;
+}
+
+document.addEventListener("click", (event) => {
+  if (!event.target.closest?.(".seed-lock")) return;
+  const input = document.querySelector("#seed input");
+  input.value = input.value ? "" : document.documentElement.dataset.lastSeed;
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+  showLock();
+});
+document.addEventListener("input", showLock);
+new MutationObserver(showLock).observe(document.documentElement, { attributeFilter: ["data-last-seed"] });

@@ -1,0 +1,121 @@
+// The live half of the creator page: one EventSource, one map of jobs, and who draws what.
+// The server's rows are the truth; this file only mirrors them, so that a reload, a second tab or
+// an hour's absence shows the same. Connecting brings a snapshot; every later message one change.
+import { signal } from "./dom.js";
+import { Gallery } from "./gallery.js";
+import { leaveForSignIn } from "./session.js";
+import { drawOthers, drawStage, drawStep } from "./stage.js";
+import { Viewer } from "./viewer.js";
+
+const ACTIVE = new Set(["queued", "running"]);
+const RETRY_MS = 2000; // the browser's own retry gives up on an HTTP error; ours does not
+
+class Feed {
+  constructor(root) {
+    this.root = root;
+    this.jobs = new Map();
+    this.viewer = new Viewer(root);
+    this.gallery = new Gallery(root, this.viewer);
+    this.connect();
+  }
+
+  connect() {
+    const source = new EventSource("/events");
+    const on = (kind, use) =>
+      source.addEventListener(kind, (message) => use.call(this, JSON.parse(message.data)));
+    on("snapshot", this.snapshot);
+    on("job", this.job);
+    on("step", this.step);
+    on("studio", this.studio);
+    on("ended", () => { source.close(); leaveForSignIn(); });
+    source.onopen = () => this.offline(false);
+    source.onerror = () => {
+      this.offline(true);
+      if (source.readyState !== EventSource.CLOSED) return;
+      setTimeout(() => this.reconnect(), RETRY_MS);
+    };
+    window.addEventListener("pagehide", () => source.close(), { once: true });
+  }
+
+  async reconnect() {
+    const answer = await fetch("/gallery?limit=1").catch(() => null); // a 401 leads to sign-in
+    if (answer === null || answer.ok) this.connect();
+    else if (answer.status === 403) location.reload();
+    else setTimeout(() => this.reconnect(), RETRY_MS);
+  }
+
+  snapshot({ jobs, gallery, studio }) {
+    this.jobs = new Map(jobs.map((job) => [job.id, job]));
+    this.gallery.replace(gallery);
+    this.studio(studio);
+    this.root.dataset.state = "ready";
+    this.draw();
+  }
+
+  job({ job, said }) {
+    const before = this.jobs.get(job.id);
+    this.jobs.set(job.id, { ...before, ...job, preview: job.preview ?? before?.preview });
+    if (said) this.say(said);
+    this.draw();
+  }
+
+  step({ id, ...progress }) {
+    const job = this.jobs.get(id);
+    if (!job) return;
+    Object.assign(job, progress, { state: "running", preview: progress.preview ?? job.preview });
+    if (!drawStep(this.root, job)) this.draw();
+  }
+
+  studio({ available_micros: micros, worker, queue }) {
+    const standing = `${micros} ${worker}`;
+    if (this.standing !== undefined && this.standing !== standing) signal(this.root, "studio");
+    this.standing = standing;
+    const notice = this.root.querySelector(".worker-notice");
+    if (notice.textContent !== (worker ?? "")) notice.textContent = worker ?? "";
+    notice.hidden = !worker;
+    let moved = false;
+    for (const [id, place] of Object.entries(queue)) {
+      const job = this.jobs.get(id);
+      if (!job || (job.position === place.position && job.waiting === place.waiting)) continue;
+      Object.assign(job, place);
+      moved = true;
+    }
+    if (moved) this.draw();
+  }
+
+  draw() {
+    const newestFirst = [...this.jobs.values()].sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
+    const [newest] = newestFirst;
+    drawStage(this.root, newest, this.viewer);
+    drawOthers(this.root, newestFirst.slice(1).filter((job) => ACTIVE.has(job.state)));
+    const done = newestFirst.slice(1).filter((job) => job.state === "finished");
+    this.gallery.draw(done, newest?.id);
+    const empty = !newest && this.gallery.isEmpty();
+    this.root.querySelector(".feed-empty").hidden = !empty;
+    document.documentElement.dataset.lastSeed =
+      newestFirst.find((job) => job.seed !== null)?.seed ?? "";
+  }
+
+  offline(isOffline) {
+    this.root.querySelector(".offline-notice").hidden = !isOffline;
+  }
+
+  say(sentence) {
+    this.root.querySelector(".feed-said").textContent = sentence;
+  }
+}
+
+function start() {
+  const root = document.querySelector("#feed .feed");
+  if (root && !root.dataset.started) {
+    root.dataset.started = "yes";
+    new Feed(root);
+  }
+  return Boolean(root);
+}
+
+// Gradio draws the page after this module has run.
+if (!start()) {
+  const watcher = new MutationObserver(() => start() && watcher.disconnect());
+  watcher.observe(document.documentElement, { childList: true, subtree: true });
+}

@@ -1,0 +1,141 @@
+// The newest job, large: waiting, running with its preview, or its pictures. Other running jobs
+// are one line each below it. Buttons do nothing themselves: they signal to the page.
+import { clock, facts, h, signal } from "./dom.js";
+
+const ENDS = {
+  cancelled: ["Cancelled", "Nothing was charged."],
+  failed: ["This one did not work", "Nothing was charged."],
+  refused: ["Not shown", "Nothing was charged."],
+};
+
+export function drawStage(root, job, viewer) {
+  const stage = root.querySelector(".stage");
+  stage.hidden = !job;
+  if (!job) return;
+  const key = [job.id, job.state, job.message, job.position, job.waiting, job.cancelling].join();
+  if (stage.dataset.key === key) return;
+  const arrived = stage.dataset.key?.startsWith(job.id) && job.state === "finished";
+  const held = stage.contains(document.activeElement) && document.activeElement.dataset.act;
+  stage.dataset.key = key;
+  stage.dataset.id = job.id;
+  stage.dataset.state = job.state;
+  stage.classList.toggle("arrived", Boolean(arrived));
+  stage.replaceChildren(frame(job, viewer), panel(root, job));
+  if (held) stage.querySelector(`[data-act="${held}"]`)?.focus();
+  if (job.state === "running") drawStep(root, job);
+}
+
+export function drawStep(root, job) {
+  const holder = root.querySelector(`[data-job="${job.id}"]`);
+  const bar = holder?.querySelector("progress");
+  if (!bar) return false;
+  const total = job.steps || 1;
+  bar.max = total;
+  bar.value = job.step ?? 0;
+  holder.querySelector(".progress-words").textContent = words(job);
+  drawPreview(root, job, total / job.images);
+  return true;
+}
+
+// Pictures are made one after the other. Each is seen arriving with less blur as its steps go by, and
+// stays veiled until the filter has passed it.
+function drawPreview(root, job, stepsEach) {
+  const previews = root.querySelectorAll(`.stage[data-id="${job.id}"] .preview`);
+  if (!previews.length || !job.preview) return;
+  const at = Math.min(Math.floor(Math.max(job.step - 1, 0) / stepsEach), previews.length - 1);
+  previews[at].src = job.preview;
+  previews[at].hidden = false;
+  previews[at].style.setProperty("--left", 1 - (job.step - at * stepsEach) / stepsEach);
+}
+
+export function drawOthers(root, jobs) {
+  const list = root.querySelector(".others");
+  list.hidden = jobs.length === 0;
+  const key = jobs.map((job) => [job.id, job.state, job.position, job.waiting, job.cancelling].join()).join(" ");
+  if (list.dataset.key === key) return;
+  list.dataset.key = key;
+  list.replaceChildren(...jobs.map((job) => h("li", { class: "other", "data-job": job.id },
+    h("p", { class: "other-prompt" }, job.prompt), progress(job), cancelButton(root, job))));
+  jobs.filter((job) => job.state === "running").forEach((job) => drawStep(root, job));
+}
+
+function words(job) {
+  if (job.cancelling) return "Stopping";
+  if (job.state === "queued") {
+    if (job.waiting) return job.waiting;
+    const ahead = (job.position ?? 1) - 1;
+    return ahead > 0 ? `Waiting · ${ahead} ahead of you` : "Next in line";
+  }
+  if (!job.step) return job.message || "Starting the model";
+  if (job.step >= job.steps) return "Checking the picture";
+  return `Step ${job.step} of ${job.steps}`;
+}
+
+function progress(job) {
+  return h("div", { class: "progress" },
+    h("p", { class: "progress-words", id: `words-${job.id}` }, words(job)),
+    h("progress", { "aria-labelledby": `words-${job.id}`, max: job.steps || 1,
+      value: job.state === "queued" ? 0 : job.step || 0 }));
+}
+
+function frame(job, viewer) {
+  if (job.state === "finished") return pictures(job, viewer);
+  const ended = ENDS[job.state];
+  const sheets = Array.from({ length: ended ? 1 : job.images }, () => h("li", { class: "sheet" },
+    ended ? h("p", { class: "sheet-words" }, ended[0]) : h("img", { class: "preview", alt: "", hidden: true })));
+  return grid(job, sheets);
+}
+
+function grid(job, items) {
+  const style = `--aspect:${job.width / job.height};--count:${items.length}`;
+  return h("ul", { class: "frame", "data-count": items.length, style }, items);
+}
+
+function pictures(job, viewer) {
+  return grid(job, job.pictures.map((picture, index) => picture.refused
+    ? h("li", { class: "sheet" }, h("p", { class: "sheet-words" }, "Held back by the picture filter."))
+    : h("li", {}, h("button", { type: "button", class: "picture", "data-act": `open-${index}`,
+      onclick: () => viewer.open(job, index) },
+    h("img", { src: `/media/${picture.id}`, width: picture.width, height: picture.height,
+      alt: job.images > 1 ? `${job.prompt}, picture ${index + 1}` : job.prompt })))));
+}
+
+function panel(root, job) {
+  const running = job.state === "queued" || job.state === "running";
+  return h("div", { class: "stage-panel", "data-job": job.id },
+    h("h2", { class: "stage-prompt" }, job.prompt),
+    h("ul", { class: "facts" }, facts(job).map((fact) => h("li", {}, fact))),
+    running ? progress(job) : outcome(job),
+    h("div", { class: "cluster" },
+      running ? cancelButton(root, job) : reuseButton(root, job), ...downloads(job)));
+}
+
+function outcome(job) {
+  if (job.state === "finished") {
+    const seconds = job.seconds ? ` · took ${job.seconds} s` : "";
+    return h("p", { class: "muted small" }, `${clock(job.created_at)} · paid ${job.price}${seconds}`);
+  }
+  const [, charged] = ENDS[job.state];
+  return h("p", { class: "notice" }, [job.error, charged].filter(Boolean).join(" "));
+}
+
+function cancelButton(root, job) {
+  return h("button", { type: "button", class: "button", "data-act": "cancel",
+    disabled: job.cancelling, onclick: () => signal(root, "cancel", { id: job.id }) },
+  job.cancelling ? "Stopping" : "Cancel");
+}
+
+export function reuseButton(root, job) {
+  return h("button", { type: "button", class: "button", "data-act": "reuse",
+    onclick: () => signal(root, "reuse", { id: job.id }) }, "Use these settings");
+}
+
+function downloads(job) {
+  if (job.state !== "finished") return [];
+  const kept = job.pictures.filter((picture) => !picture.refused);
+  const link = (picture, words, label) => h("a", { class: "button", download: true, "aria-label": label,
+    href: `/media/${picture.id}?download=1` }, words);
+  if (kept.length === 1) return [link(kept[0], "Download")];
+  return [h("div", { class: "downloads" }, h("span", { class: "muted small" }, "Download"),
+    kept.map((picture, index) => link(picture, `${index + 1}`, `Download picture ${index + 1}`)))];
+}
