@@ -20,6 +20,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from psycopg.errors import UniqueViolation
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -96,6 +97,8 @@ def hold(
             select(Hold).from_statement(ledger_statements.HOLD), values
         ).one_or_none()
     except IntegrityError as error:
+        if not isinstance(error.orig, UniqueViolation):
+            raise
         raise Conflict("This generation has its money on hold already.") from error
     if taken is None:
         raise InsufficientBalance(

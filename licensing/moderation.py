@@ -53,7 +53,10 @@ class PromptRefused(AtelierError):  # noqa: N818 - reads as the answer that it i
 def check_prompt(prompt: str) -> PromptVerdict:
     """Hold a prompt against the rules; the strictest rule that applies decides. Pure."""
     rules = prompt_rules.load()
-    readings = tuple(rules.without_harmless(words) for words in prompt_words.readings(prompt))
+    readings = (
+        *(rules.without_harmless(words) for words in prompt_words.readings(prompt)),
+        " ".join(rules.terms_inside(run) for run in prompt_words.spelled(prompt)),
+    )
     verdict = PromptVerdict("allow")
     for rule in rules.rules:
         if not prompt_rules.applies(rule, readings):

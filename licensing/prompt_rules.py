@@ -8,6 +8,7 @@ named there, within `within` words of each other where the rule says so. Pure.
 
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from licensing.prompt_words import fold
 
 LANGUAGES = ("en", "de", "fr", "es")
+INSIDE_LETTERS_MIN = 4  # shorter terms are found by chance inside other words
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,23 @@ class Rule:
 
 @dataclass(frozen=True)
 class Rules:
-    """All rules, the harmless phrases that are read over, and a sentence for each category."""
+    """All rules, the harmless phrases that are read over, and a sentence for each category.
+
+    `vocabulary` finds every longer one-word term inside a run of letters.
+    """
 
     rules: tuple[Rule, ...]
     harmless: re.Pattern[str]
+    vocabulary: re.Pattern[str]
     messages: dict[str, str]
 
     def without_harmless(self, reading: str) -> str:
         """Blank the phrases whose words mean something else together ("baby blue")."""
         return self.harmless.sub("_", reading)
+
+    def terms_inside(self, run: str) -> str:
+        """Read a run of letters without gaps as the terms that it holds, if any."""
+        return " ".join(self.vocabulary.findall(run))
 
 
 def applies(rule: Rule, readings: tuple[str, ...]) -> bool:
@@ -68,7 +78,12 @@ def load() -> Rules:
         for entry in data["rule"]
     ]
     assert all(messages[rule.category] for rule in rules)
-    return Rules(tuple(rules), _compile_class(data["harmless"]), messages)
+    return Rules(
+        rules=tuple(rules),
+        harmless=_compile_class(data["harmless"]),
+        vocabulary=_compile_vocabulary(data["class"].values()),
+        messages=messages,
+    )
 
 
 def _found_in_any(patterns: tuple[re.Pattern[str], ...], readings: tuple[str, ...]) -> bool:
@@ -88,9 +103,18 @@ def _found_close(needs: tuple[tuple[re.Pattern[str], ...], ...], reading: str, w
 
 
 def _compile_class(entry: dict[str, Any]) -> re.Pattern[str]:
-    terms = [term for language in LANGUAGES for term in entry.get(language, ())]
-    parts = [*entry.get("patterns", ()), *(_term_pattern(term) for term in terms)]
+    parts = [*entry.get("patterns", ()), *(_term_pattern(term) for term in _terms(entry))]
     return re.compile(rf"(?<![^ ])(?:{'|'.join(parts)})(?![^ ])")
+
+
+def _compile_vocabulary(entries: Iterable[dict[str, Any]]) -> re.Pattern[str]:
+    words = {fold(term.rstrip("*")) for entry in entries for term in _terms(entry)}
+    inside = [word for word in words if " " not in word and len(word) >= INSIDE_LETTERS_MIN]
+    return re.compile("|".join(sorted(inside, key=lambda word: (-len(word), word))))
+
+
+def _terms(entry: dict[str, Any]) -> list[str]:
+    return [term for language in LANGUAGES for term in entry.get(language, ())]
 
 
 def _term_pattern(term: str) -> str:

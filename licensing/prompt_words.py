@@ -63,6 +63,14 @@ def readings(prompt: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def spelled(prompt: str) -> tuple[str, ...]:
+    """Return what was spelled letter by letter, each run as one word: it may hold several."""
+    folded = fold(prompt)
+    letters = (folded, *(_digits_as_letters(folded, one) for one in ("i", "l")))
+    runs = [_join(run) for reading in letters for run in _SPELLED.findall(reading)]
+    return tuple(dict.fromkeys(runs))
+
+
 def fold(words: str) -> str:
     """Lower case, no accents, nothing invisible, look-alikes as the letters they look like."""
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", words).casefold())
@@ -95,8 +103,12 @@ def _has_letter(word: str) -> bool:
 
 
 def _words(folded: str) -> str:
-    spelled = _SPELLED.sub(lambda match: "".join(_WORD.findall(match[0])), folded)
-    return " ".join(_WORD.findall(spelled))
+    joined = _SPELLED.sub(lambda match: _join(match[0]), folded)
+    return " ".join(_WORD.findall(joined))
+
+
+def _join(run: str) -> str:
+    return "".join(_WORD.findall(run))
 
 
 _LEET_TABLE = str.maketrans(_LEET)
