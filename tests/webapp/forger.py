@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -109,7 +109,7 @@ def build(forger: Forger) -> FastAPI:
         return {"keys": [forger.key.as_dict(private=False, use="sig", alg="ES256")]}
 
     @app.post("/token")
-    def token(code_verifier: str = Form()) -> Response:
+    def token(code_verifier: Annotated[str, Form()]) -> Response:
         answer = forger.answer({**forger.asked[-1], "code_verifier": code_verifier})
         return answer if isinstance(answer, Response) else JSONResponse(answer)
 

@@ -14,9 +14,7 @@ from webapp.backchannel import EVENT
 
 
 @pytest.fixture
-def signed_in(
-    stack: ExitStack, environ: dict[str, str]
-) -> tuple[Forger, Running, httpx2.Client]:
+def signed_in(stack: ExitStack, environ: dict[str, str]) -> tuple[Forger, Running, httpx2.Client]:
     forger, studio = start_forger(stack, environ)
     browser = studio.browser()
     forger.answer = lambda asked: {

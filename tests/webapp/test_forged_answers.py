@@ -67,9 +67,7 @@ def test_a_genuine_answer_opens_a_session(forged: tuple[Forger, Running]) -> Non
     ],
     ids=str,
 )
-def test_wrong_claims_are_refused(
-    forged: tuple[Forger, Running], changes: dict[str, Any]
-) -> None:
+def test_wrong_claims_are_refused(forged: tuple[Forger, Running], changes: dict[str, Any]) -> None:
     forger, studio = forged
     forger.answer = lambda asked: tokens(
         forger.sign(forger.claims(**{"nonce": asked["nonce"], **changes}))
@@ -77,7 +75,7 @@ def test_wrong_claims_are_refused(
     assert refused(come_back(studio, forger), studio)
 
 
-def unsigned(forger: Forger, claims: dict[str, Any]) -> str:
+def unsigned(_: Forger, claims: dict[str, Any]) -> str:
     parts = ('{"alg":"none"}', str(claims).replace("'", '"').replace("True", "true"))
     return ".".join(urlsafe_b64encode(p.encode()).rstrip(b"=").decode() for p in parts) + "."
 

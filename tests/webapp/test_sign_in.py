@@ -8,11 +8,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from running import Running, sign_in, start
 from sqlalchemy import select, update
+from starlette.responses import Response
 
-from licensing import roster
+from licensing import invites, roster
 from licensing.db import now
+from licensing.seats import Role
 from webapp import demo
+from webapp.identity import set_session_cookie
 from webapp.sessions import WebSession
+from webapp.settings import read_settings
 from webapp.sso import safe_next
 
 
@@ -58,14 +62,7 @@ def test_the_cookie_is_random_closed_to_scripts_and_stored_nowhere(demo_studio: 
     assert value[1] not in str(vars(row))
 
 
-def test_over_https_the_cookie_is_secure_and_bound_to_the_host(
-    stack: ExitStack, environ: dict[str, str]
-) -> None:
-    from starlette.responses import Response  # noqa: PLC0415
-
-    from webapp.identity import set_session_cookie  # noqa: PLC0415
-    from webapp.settings import read_settings  # noqa: PLC0415
-
+def test_over_https_the_cookie_is_secure_and_bound_to_the_host(environ: dict[str, str]) -> None:
     provider = {"OIDC_ISSUER": "https://id.example.org", "OIDC_CLIENT_ID": "atelier"}
     settings = read_settings({**environ, **provider, "ATELIER_URL": "https://art.example.org"})
     response = Response()
@@ -192,9 +189,6 @@ def test_the_first_picture_waits_for_the_agreements(demo_studio: Running) -> Non
 def test_the_first_owner_founds_the_organisation_and_invites_by_link(
     stack: ExitStack, environ: dict[str, str]
 ) -> None:
-    from licensing import invites  # noqa: PLC0415
-    from licensing.seats import Role  # noqa: PLC0415
-
     studio = start(stack, {**environ, "ATELIER_OWNER_EMAIL": "Adaeze@demo.example"})
     stranger = sign_in(studio.browser(), "demo-creator")
     assert stranger.status_code == 403

@@ -1,0 +1,72 @@
+"""Open streams end when the session behind them does; pages stay closed without one."""
+
+from collections.abc import Callable
+
+import pytest
+from running import Running, sign_in
+from sqlalchemy import delete
+
+from licensing import roster
+from licensing.seats import Role
+from webapp.sessions import WebSession, end_sessions
+
+STREAM_SECONDS_MAX = 20.0  # a fault would keep the stream open for ever
+
+
+def sign_out(studio: Running) -> None:
+    with studio.database.transaction() as session:
+        end_sessions(session, studio.member("demo-creator").id)
+
+
+def suspend(studio: Running) -> None:
+    with studio.database.transaction() as session:
+        roster.suspend(session, studio.member("demo-admin"), studio.member("demo-creator").id)
+
+
+def change_role(studio: Running) -> None:
+    creator, admin = studio.member("demo-creator"), studio.member("demo-admin")
+    with studio.database.transaction() as session:
+        roster.change_role(session, admin, creator.id, Role.FINANCE)
+
+
+def delete_rows(studio: Running) -> None:
+    with studio.database.transaction() as session:
+        session.execute(delete(WebSession))
+
+
+@pytest.mark.parametrize("end", [sign_out, suspend, change_role, delete_rows])
+def test_an_open_stream_ends_with_its_session(
+    demo_studio: Running, end: Callable[[Running], None]
+) -> None:
+    browser = demo_studio.browser(accept="text/event-stream")
+    sign_in(browser)
+    with browser.stream("GET", "/events", timeout=STREAM_SECONDS_MAX) as stream:
+        assert stream.status_code == 200
+        end(demo_studio)
+        for _ in stream.iter_raw():
+            pass  # ends without an error: the response was closed in good order
+
+
+def test_a_stream_needs_a_session(demo_studio: Running) -> None:
+    browser = demo_studio.browser(accept="text/event-stream")
+    assert browser.get("/events").status_code == 401
+    assert browser.get("/create/gradio_api/queue/data?session_hash=x").status_code == 401
+
+
+def test_everything_under_a_page_needs_a_session(demo_studio: Running) -> None:
+    browser = demo_studio.browser(accept="*/*")
+    for path in (
+        "/create/config",
+        "/create/gradio_api/heartbeat/x",
+        "/create/gradio_api/startup-events",
+        "/team/gradio_api/mcp/",
+        "/finance/theme.css",
+        "/review/gradio_api/app_id",
+    ):
+        assert browser.get(path).status_code == 401, path
+    for path in (
+        "/create/gradio_api/cancel",
+        "/create/gradio_api/reset",
+        "/team/gradio_api/upload",
+    ):
+        assert browser.post(path, json={}).status_code == 401, path
