@@ -1,0 +1,134 @@
+"""What the team page shows: seats, members, pending invites and what changed, read as one value.
+
+Also the words for roles and for each kind of change, so that a page, a sheet and an invite call
+the same thing by the same name. Reads only; `webapp.account` writes.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from licensing import invites, seat_history, seats
+from licensing.invites import Invite
+from licensing.seat_history import SeatChange
+from licensing.seats import Member, Role, SeatUsage
+
+MEMBERS_ON_PAGE = 50  # a screen's scroll; the search finds the others
+CHANGES_SHOWN = 20  # the last weeks of a team of fifty
+
+
+class RoleWords(NamedTuple):
+    """A role as people read it: its name, and what it opens."""
+
+    name: str
+    opens: str
+
+
+ROLES = {
+    Role.OWNER: RoleWords("Owner", "Everything: the team, the money and the review."),
+    Role.ADMIN: RoleWords("Admin", "Invites people, gives roles and seats."),
+    Role.CREATOR: RoleWords("Creator", "Makes pictures, with a seat."),
+    Role.FINANCE: RoleWords("Finance", "Sees balance and usage, downloads the bill."),
+    Role.REVIEWER: RoleWords("Reviewer", "Looks at refused prompts and pictures."),
+}
+
+_CHANGES = {
+    "joined": "joined",
+    "invited": "invited",
+    "invite_revoked": "took back the invite of",
+    "seat_assigned": "gave a seat to",
+    "seat_revoked": "took the seat of",
+    "suspended": "suspended",
+    "resumed": "resumed",
+    "removed": "removed",
+    "role": "changed the role of",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line of the history, ready to read."""
+
+    who: str
+    did: str
+    whom: str
+    seats_taken: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Team:
+    """One page of a team. `total` members, of whom `found` fit the search."""
+
+    organisation: str
+    plan: str
+    seats: SeatUsage
+    people: list[Member]
+    total: int
+    found: int
+    page: int
+    pages: int
+    pending: list[Invite]
+    changes: list[Change]
+
+
+def read_team(session: Session, organisation_id: uuid.UUID, *, words: str, page: int) -> Team:
+    """Read a page of the team; `words` are looked for in names and addresses, `page` is from 1."""
+    organisation = seats.get_organisation(session, organisation_id)
+    assert organisation is not None, "a member's organisation exists"
+    everybody = seats.members(session, organisation_id)
+    found = [person for person in everybody if _fits(person, words)]
+    pages = max(-(-len(found) // MEMBERS_ON_PAGE), 1)
+    page = min(max(page, 1), pages)
+    return Team(
+        organisation=organisation.name,
+        plan=organisation.tier.capitalize(),
+        seats=seats.seat_usage(session, organisation_id),
+        people=found[(page - 1) * MEMBERS_ON_PAGE : page * MEMBERS_ON_PAGE],
+        total=len(everybody),
+        found=len(found),
+        page=page,
+        pages=pages,
+        pending=invites.invites(session, organisation_id),
+        changes=_changes(session, organisation_id),
+    )
+
+
+def role_name(role: str) -> str:
+    """Name a role for people: `Admin`."""
+    return ROLES[Role(role)].name
+
+
+def initials(name: str) -> str:
+    """The letters that stand for a person: `AL` for Ada Lovelace."""
+    return "".join(word[0] for word in name.split()[:2]).upper() or "?"
+
+
+def _fits(person: Member, words: str) -> bool:
+    wanted = words.strip().casefold()
+    return wanted in person.name.casefold() or wanted in person.email.casefold()
+
+
+def _changes(session: Session, organisation_id: uuid.UUID) -> list[Change]:
+    rows = seat_history.changes(session, organisation_id, limit=CHANGES_SHOWN)
+    ids = {id_ for row in rows for id_ in (row.member_id, row.actor_id) if id_ is not None}
+    known = session.execute(select(Member.id, Member.name).where(Member.id.in_(ids)))
+    names = {row.id: row.name for row in known}
+    return [_change(row, names) for row in rows]
+
+
+def _change(row: SeatChange, names: dict[uuid.UUID, str]) -> Change:
+    whom = names.get(row.member_id, "") if row.member_id else row.detail
+    if row.actor_id is None:
+        who, whom = whom, ""  # they came by themselves
+    else:
+        who = names.get(row.actor_id, "")
+    did = _CHANGES.get(row.kind, row.kind)
+    if row.kind == "role":
+        before, _, after = row.detail.partition(" -> ")
+        whom = f"{whom} from {before} to {after}"
+    return Change(who=who, did=did, whom=whom, seats_taken=row.seats_taken, at=row.at)
