@@ -91,6 +91,9 @@ def test_months_end_at_midnight_utc(database: Database) -> None:
     last = use(database, people.creator, datetime(2026, 11, 30, 23, 59, 59, 999_999, tzinfo=UTC))
     assert [row["generation_id"] for row in read(november(database, people))][-1] == str(last)
     assert len(read(november(database, people))) == 2
+    with database.read() as session:
+        assert bills.month_totals(session, people.id, 2026, 11).generations == 2
+        assert bills.month_totals(session, people.id, 2026, 12).generations == 1
 
 
 def test_february_has_its_twenty_ninth(database: Database) -> None:
