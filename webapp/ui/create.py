@@ -87,9 +87,9 @@ def _wire(studio: Studio, demo: gr.Blocks, form: Form, feed: gr.HTML) -> None:
         js=_WITH_KEY,
         **_DIRECT,
     ).then(None, inputs=form.key, js=_ANSWERED, **_DIRECT)
-    fields["model"].input(
-        compose.sizes_for, fields["model"], fields["size"], **_DIRECT
-    ).then(**price)
+    fields["model"].input(compose.sizes_for, fields["model"], fields["size"], **_DIRECT).then(
+        **price
+    )
     gr.on([fields["size"].input, fields["images"].input], **price)
     feed.cancel(compose.cancelling(studio), outputs=form.slots, **_DIRECT)
     reused = [*fields.values(), *form.slots]
