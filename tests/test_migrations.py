@@ -11,24 +11,32 @@ import inference.events
 import inference.generations
 import inference.presence
 import licensing.agreements
+import licensing.invites
 import licensing.ledger
 import licensing.moderation
+import licensing.seat_history
 import licensing.seats
 import licensing.usage
-import webapp.identity
+import webapp.attempts
+import webapp.backchannel
+import webapp.sessions
 from licensing.db import Base, Database
 from migrations.run import downgrade, upgrade
 
 ROOMS_WITH_TABLES: tuple[ModuleType, ...] = (
     licensing.agreements,
+    licensing.invites,
     licensing.ledger,
     licensing.moderation,
+    licensing.seat_history,
     licensing.seats,
     licensing.usage,
     inference.events,
     inference.generations,
     inference.presence,
-    webapp.identity,
+    webapp.attempts,
+    webapp.backchannel,
+    webapp.sessions,
 )
 
 
@@ -40,7 +48,9 @@ def test_the_migrated_database_has_the_tables_of_the_code(database: Database) ->
 
 def test_each_table_is_defined_in_exactly_one_room() -> None:
     owners = {
-        name: [room.__name__ for room in ROOMS_WITH_TABLES if mapper.class_.__module__ == room.__name__]
+        name: [
+            room.__name__ for room in ROOMS_WITH_TABLES if mapper.class_.__module__ == room.__name__
+        ]
         for mapper in Base.registry.mappers
         for name in [mapper.class_.__name__]
         if not inspect.getmodule(mapper.class_).__name__.startswith("test")  # type: ignore[union-attr]
