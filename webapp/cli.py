@@ -13,7 +13,7 @@ from pathlib import Path
 
 from licensing.errors import AtelierError
 from webapp import lifeline
-from webapp.premises import CannotRun, bind, locked, prepare_folder
+from webapp.premises import LISTENER_VARIABLE, CannotRun, bind, locked, prepare_folder
 from webapp.settings import Settings, SettingsProblem, read_settings
 
 GRACEFUL_SECONDS_MAX = 3  # open event streams never end by themselves
@@ -43,17 +43,23 @@ def _up(_: argparse.Namespace) -> None:
 
 def _web(_: argparse.Namespace) -> None:
     settings = read_settings(os.environ)
+    import gc
     import socket
 
+    # Importing the page library makes two million objects that stay: looking through them for
+    # garbage again and again took a fifth of the start.
+    gc.disable()
     import uvicorn
 
     from webapp.app import create_app
-    from webapp.supervise import LISTENER_VARIABLE
 
     given = os.environ.get(LISTENER_VARIABLE)
     listener = socket.socket(fileno=int(given)) if given else bind(settings)
+    app = create_app(settings)
+    gc.freeze()
+    gc.enable()
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_level="warning",
         server_header=False,
         ws="none",

@@ -17,12 +17,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import FrameType
 
-from inference import presence
-from licensing.db import connect
-from migrations.run import upgrade
-from webapp import demo
 from webapp.child import Child, child_environ
-from webapp.premises import CannotRun, bind, locked, prepare_folder
+from webapp.premises import LISTENER_VARIABLE, CannotRun, bind, locked, prepare_folder
 from webapp.servers import Server, ServerFailed, start_postgres, start_valkey
 from webapp.settings import Settings
 
@@ -32,8 +28,6 @@ WORKER_SECONDS_MAX = 20.0  # then the address is printed anyway: jobs wait for t
 STOP_SECONDS_MAX = 8.0  # for children to end by themselves; a running job is repaired at the start
 SERVER_RETRIES_MAX = 20  # a killed PostgreSQL needs moments to let go of its memory
 SERVER_RETRY_SECONDS = 0.5
-
-LISTENER_VARIABLE = "ATELIER_LISTENER"  # the number of the open port's descriptor
 
 
 @dataclass
@@ -108,6 +102,11 @@ def _start_servers(settings: Settings, stack: ExitStack) -> list[Embedded]:
 
 
 def _prepare_database(settings: Settings, database_url: str) -> None:
+    # Imported here: the web process, which takes longest, starts meanwhile.
+    from licensing.db import connect  # noqa: PLC0415
+    from migrations.run import upgrade  # noqa: PLC0415
+    from webapp import demo  # noqa: PLC0415
+
     upgrade(database_url)
     if settings.has_demo_provider:
         database = connect(database_url)
@@ -136,8 +135,16 @@ def _wait_until_healthy(
         if answered == "ok":
             break
         stop.wait(WATCH_SECONDS)
+    _wait_for_worker(database_url, stop)
+
+
+def _wait_for_worker(database_url: str, stop: threading.Event) -> None:
+    """Wait until a worker has reported, but not for long: jobs wait for their worker anyway."""
+    from inference import presence  # noqa: PLC0415 - as above
+    from licensing.db import connect  # noqa: PLC0415
+
     database = connect(database_url)
-    deadline = min(deadline, time.monotonic() + WORKER_SECONDS_MAX)
+    deadline = time.monotonic() + WORKER_SECONDS_MAX
     while not stop.is_set() and time.monotonic() < deadline:
         with database.read() as session:
             if presence.alive(session):
