@@ -1,5 +1,6 @@
 """What every test stands on: a real PostgreSQL, cloned anew for each test, and a Valkey."""
 
+import os
 import shutil
 import tempfile
 import uuid
@@ -16,14 +17,17 @@ from webapp.servers import Server, start_postgres, start_valkey
 
 TEMPLATE = "atelier"  # the embedded server's own database; migrated, then only ever cloned
 
-# Tests want speed from the disk, not durability; both settings take effect on reload.
+# Where there is a disk in memory the servers lie on it: a clone takes 40 ms there, 130 ms on /tmp.
+SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+# Tests want speed from the disk, not durability; all three settings take effect on reload.
 FAST_SETTINGS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """One PostgreSQL for the test run, its template database at the newest migration."""
-    folder = Path(tempfile.mkdtemp(prefix="atelier-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="atelier-test-", dir=SCRATCH))
     server = start_postgres(folder / "postgres")
     with psycopg.connect(server.url, autocommit=True) as connection:
         for setting in FAST_SETTINGS:
@@ -42,7 +46,7 @@ def database_url(postgres: Server) -> Iterator[str]:
     admin = postgres.url.replace(f"/{TEMPLATE}?", "/postgres?")
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
                 sql.Identifier(name), sql.Identifier(TEMPLATE)
             )
         )
@@ -62,7 +66,7 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def broker_url() -> Iterator[str]:
     """One Valkey for the test run."""
-    folder = Path(tempfile.mkdtemp(prefix="atelier-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="atelier-test-", dir=SCRATCH))
     server = start_valkey(folder)
     yield server.url
     server.stop()
