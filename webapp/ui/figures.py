@@ -24,6 +24,8 @@ from licensing.usage import UsageLine
 
 ROWS_ON_PAGE = 50
 TOP_UPS_ON_PAGE = 10
+AXIS_MICROS_MIN = 10_000  # a chart of less than one cent would show noise as mountains
+AXIS_DIGITS = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)  # a bar fills two thirds at least
 MONTHS_LISTED_MAX = 36  # three years back from today; older ones open by their address
 
 _MONTH = re.compile(r"([0-9]{4})-([0-9]{2})", re.ASCII)
@@ -197,12 +199,12 @@ def months(session: Session, organisation_id: uuid.UUID) -> list[Month]:
 
 
 def axis_top(amount_micros: int) -> int:
-    """The round amount (1, 2 or 5 times a power of ten) that a chart of `amount_micros` ends at."""
-    power = 1
+    """The round amount that a chart of `amount_micros` ends at: two digits, its half short too."""
+    power = AXIS_MICROS_MIN // 10
     while True:
-        for factor in (1, 2, 5):
-            if factor * power >= amount_micros:
-                return max(factor * power, 10_000)  # an axis below one cent is noise
+        for digits in AXIS_DIGITS:
+            if digits * power >= amount_micros:
+                return digits * power
         power *= 10
 
 

@@ -109,6 +109,7 @@ def _draw(
         has_later=asked < this_month,
         today=now().date(),
         used=used,
+        most=max((row.amount_micros for row in rows), default=0) or 1,  # what bars are held against
         rows=rows[(page - 1) * ROWS_ON_PAGE : page * ROWS_ON_PAGE],
         by=by,
         page=page,
