@@ -38,6 +38,8 @@ from inference.training.marks import Marks, Verdict
 from inference.training.scenes import Labels
 from inference.training.subjects import LORA_STYLE
 
+# Mean and covariance of the features of real scenes.
+Reference = tuple[NDArray[np.float64], NDArray[np.float64]]
 SEEDS_PER_PROMPT = 4
 SHEET_PICTURES = 50
 
@@ -79,16 +81,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         diverse=options.diverse if options.diverse is not None else 64 if gpu else 4,
     )
     wanted = options.rows.split(",") if options.rows else [row.name for row in ROWS]
-    judge_folder = options.judge or plan.model / "pocket-judge"
-    run([row for row in ROWS if row.name in wanted], plan, judge_folder)
+    folder = options.judge or plan.model / "pocket-judge"
+    judge, reference = judging.load(folder, plan.device), judging.reference(folder)
+    run([row for row in ROWS if row.name in wanted], plan, judge, reference)
     if options.data is not None:
-        measure_vae(plan, options.data)
+        measure_real(plan, options.data, judge, reference)
     print(report.write(plan.out, plan.model))
 
 
-def run(rows: Sequence[Row], plan: Plan, judge_folder: Path) -> None:
+def run(rows: Sequence[Row], plan: Plan, judge: Judge, reference: Reference) -> None:
     """Run every row whose weights are there; a row without weights is left out with a word."""
-    judge, reference = judging.load(judge_folder, plan.device), judging.reference(judge_folder)
     drawn: dict[str, Bytes] = {}
     for row in rows:
         needed = [row.weights] if row.strength is None else [row.weights, LORA_FOLDER]
@@ -102,7 +104,7 @@ def _run_row(
     row: Row,
     plan: Plan,
     judge: Judge,
-    reference: tuple[NDArray[np.float64], NDArray[np.float64]],
+    reference: Reference,
     twin: Bytes | None,
 ) -> Bytes:
     pipe = open_pipeline(row, plan.model, plan.device)
@@ -129,13 +131,11 @@ def _run_row(
         figures["mean_pixel_difference_to_twin"] = round(float(gap), 3)
     if row.diverse:
         figures["diversity"] = round(_diversity(pipe, row, plan, judge), 4)
-    folder = plan.out / "pocket"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{row.name}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    _keep(plan, row.name, figures)
     verdicts = [_verdict_words(marks, at) for at in range(len(labels))]
     chosen = _spread(len(pictures), SHEET_PICTURES)
     report.sheet(
-        folder / f"{row.name}.webp",
+        plan.out / "pocket" / f"{row.name}.webp",
         pictures[chosen],
         [captions[at] for at in chosen],
         [verdicts[at] for at in chosen],
@@ -174,9 +174,7 @@ def accuracy(marks: Marks) -> dict[str, dict[str, float]]:
     return answer
 
 
-def _frechet(
-    features: NDArray[np.float64], reference: tuple[NDArray[np.float64], NDArray[np.float64]]
-) -> float:
+def _frechet(features: NDArray[np.float64], reference: Reference) -> float:
     covariance = np.cov(features, rowvar=False)
     return measures.frechet(features.mean(0), covariance, *reference)
 
@@ -188,23 +186,47 @@ def _diversity(pipe: Any, row: Row, plan: Plan, judge: Judge) -> float:
     return measures.diversity(features.reshape(plan.diverse, SEEDS_PER_PROMPT, -1))
 
 
-def measure_vae(plan: Plan, data: Path, count: int = 256) -> None:
-    """Write the VAE's reconstruction PSNR on real held-out scenes (needs `make data`)."""
-    count = count if plan.device.type == "cuda" else 24
+def measure_real(plan: Plan, data: Path, judge: Judge, reference: Reference) -> None:
+    """Write two rows about real held-out scenes, as drawn and through the VAE (needs the atlas).
+
+    They bound every other row: the judge's own mistakes, the Fréchet distance that a set of this
+    size has even when it is real, and what the VAE alone costs.
+    """
     atlas = scenes.Atlas.load(data, plan.device)
-    rng = np.random.default_rng(SEED)
-    drawn = scenes.sample(atlas, count, rng=rng, split="heldout", plain=True)
     vae: Any = open_pipeline(Row("vae", "pocket-turbo", 8), plan.model, plan.device).vae
-    values = []
+    rng = np.random.default_rng(SEED)
+    count = plan.singles + plan.pairs
+    drawn = scenes.sample(
+        atlas, count, rng=rng, split="heldout", plain=True, pair_share=plan.pairs / count
+    )
+    real, again = [], []
     with torch.inference_mode():
         for at in range(0, count, 8):
-            real = scenes.render(atlas, drawn[at : at + 8], SIDE_PX)
-            latent = vae.encode(real[:, :, None]).latent_dist.mode()
-            again = vae.decode(latent).sample[:, :, 0].clamp(-1, 1)
-            values.append(measures.psnr(real.cpu().numpy(), again.float().cpu().numpy()))
-    figures = {"name": "vae", "psnr_db": round(float(np.mean(values)), 2), "pictures": count}
-    (plan.out / "pocket").mkdir(parents=True, exist_ok=True)
-    (plan.out / "pocket" / "vae.json").write_text(json.dumps(figures, indent=1) + "\n")
+            clean = scenes.render(atlas, drawn[at : at + 8], SIDE_PX)
+            latent = vae.encode(clean[:, :, None]).latent_dist.mode()
+            real.append(clean.float().cpu())
+            again.append(vae.decode(latent).sample[:, :, 0].clamp(-1, 1).float().cpu())
+    clean, decoded = torch.cat(real), torch.cat(again)
+    psnr = measures.psnr(clean.numpy(), decoded.numpy())
+    labels = scenes.labels_of(drawn)
+    for name, pictures in (("real", clean), ("real-through-vae", decoded)):
+        verdict = judging.look(judge, pictures)
+        figures = {
+            "name": name,
+            "pictures": count,
+            "device": _device_name(plan.device),
+            "accuracy": accuracy(marking.mark(verdict, labels)),
+            "frechet": round(_frechet(verdict.features.astype(np.float64), reference), 3),
+        }
+        if pictures is decoded:
+            figures["psnr_db"] = round(psnr, 2)
+        _keep(plan, name, figures)
+
+
+def _keep(plan: Plan, name: str, figures: dict[str, Any]) -> None:
+    folder = plan.out / "pocket"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def _verdict_words(marks: Marks, at: int) -> str:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inference.training import measures, scenes
+from inference.training import scenes
 from inference.training.marks import Verdict, accuracies, join, mark
 from inference.training.scenes import Labels
 from inference.training.subjects import BACKGROUNDS, LORA_STYLE, STYLES, subjects
@@ -201,7 +201,6 @@ def save(judge: Judge, out: Path, atlas: scenes.Atlas, count: int, seed: int) ->
     raw = _examine(judge, atlas, rng, count, None)
     line = _examine(judge, atlas, rng, count // 4, (LORA_STYLE,))
     features = raw[1].astype(np.float64)
-    half = [(part.mean(0), np.cov(part, rowvar=False)) for part in np.array_split(features, 2)]
     scores = raw[0] | {f"line_{name}": value for name, value in line[0].items()}
     weights = {
         name: value.half() if value.is_floating_point() else value
@@ -215,7 +214,6 @@ def save(judge: Judge, out: Path, atlas: scenes.Atlas, count: int, seed: int) ->
     card = {
         "accuracy_on_real_held_out_scenes": scores,
         "scenes": count,
-        "frechet_real_to_real": measures.frechet(*half[0], *half[1]),
         "subjects": names,
     }
     (out / CARD_FILE).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
@@ -236,9 +234,7 @@ def _examine(
         look(judge, scenes.render(atlas, drawn[at : at + 256], 256), 256)
         for at in range(0, count, 256)
     )
-    columns = (drawn.subject1, drawn.subject2, drawn.style, drawn.background, drawn.relation)
-    marks = mark(verdict, [Labels(*row) for row in np.stack(columns, 1).tolist()])
-    return accuracies(marks), verdict.features
+    return accuracies(mark(verdict, scenes.labels_of(drawn))), verdict.features
 
 
 class _Residual(nn.Module):

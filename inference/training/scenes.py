@@ -26,7 +26,7 @@ from inference.training.subjects import (
     subjects,
 )
 
-__all__ = ["Atlas", "Labels", "Scenes", "evaluation_prompts", "render", "sample"]
+__all__ = ["Atlas", "Labels", "Scenes", "evaluation_prompts", "labels_of", "render", "sample"]
 
 Split = Literal["train", "heldout"]
 Kind = Literal["single", "pair", "line"]
@@ -107,6 +107,12 @@ def sample(
         message = f"{len(wrong)} scenes found no allowed combination in {MAX_ROUNDS} rounds"
         raise ValueError(message)
     return _finish(rng, labels, plain=plain)
+
+
+def labels_of(drawn: Scenes) -> list[Labels]:
+    """Return what each scene must show, as `judge` wants it."""
+    columns = (drawn.subject1, drawn.subject2, drawn.style, drawn.background, drawn.relation)
+    return [Labels(*row) for row in np.stack(columns, 1).tolist()]
 
 
 def held_out_single(subject: Ints, style: Ints, background: Ints) -> Flags:
