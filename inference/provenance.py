@@ -24,7 +24,7 @@ from inference.models import Model
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 GUIDANCE_CONVENTION = "cond + g * (cond - uncond); 0 is off"
 SETTINGS_KEY = "atelier"
-# Level 6 takes twice the time of 4 for 1 % of the bytes.
+# Level 6, the usual one, takes three times as long and is no smaller on our pictures.
 PNG_COMPRESSION = 4
 THUMBNAIL_SIDE = 384  # sharp in a gallery tile of 192 CSS pixels on a dense screen
 THUMBNAIL_QUALITY = 80

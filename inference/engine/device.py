@@ -15,8 +15,8 @@ import torch
 from inference.engine import OutOfMemory
 from inference.models import Model, ModelUnavailable
 
-# How torch's allocator for main memory words its refusal; it has no exception class of its own.
-CPU_ALLOCATOR_REFUSAL = "DefaultCPUAllocator"
+# How a refusal is worded where torch has no exception class for it: main memory, and a GPU library.
+REFUSALS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def memory_errors_explained(what: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError):
         refused = True
     except RuntimeError as error:
-        if CPU_ALLOCATOR_REFUSAL not in str(error):
+        if not any(refusal in str(error) for refusal in REFUSALS):
             raise
         refused = True
     if refused:

@@ -2,7 +2,7 @@
 
 Stock `Krea2Pipeline` pads each prompt to 512 positions and masks them. Padding takes no position,
 is masked as a key everywhere, and its own rows are dropped, so leaving it out computes the same
-function (2e-6 in float32) for up to four times less work on small pictures; and without a mask
+function (to 1e-6 in float32) for up to four times less work on small pictures; and without a mask
 every attention kernel may be used. `load` builds this class; it stays a Krea2Pipeline for callers.
 """
 

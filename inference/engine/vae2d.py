@@ -21,7 +21,7 @@ class PictureVae(AutoencoderKLQwenImage):  # type: ignore[misc] # diffusers is u
     def flatten(self) -> None:
         """Replace each causal 3-D convolution by its 2-D equal, in place."""
         _flatten(self)
-        # Channels last in memory is what oneDNN and cuDNN convolve fastest (40 % on a CPU).
+        # Channels last in memory is the fast order for oneDNN and cuDNN: 30 to 40 % less on a CPU.
         self.to(memory_format=torch.channels_last)
 
     def _encode(self, x: torch.Tensor) -> torch.Tensor:
