@@ -1,6 +1,6 @@
 """A studio in which a creator works: signed in, agreed, funded; and a worker played by the test.
 
-The worker's part is played with `inference.lifecycle`, as the real one calls it, so that a test says
+The worker's part is played with `inference.lifecycle`, as the real one calls it: a test says
 when each step happens. Pictures are one colour each.
 """
 

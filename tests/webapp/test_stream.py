@@ -107,7 +107,7 @@ def test_a_stranger_hears_nothing_of_a_job(work: Work) -> None:
     mine = work.submit("my secret wish")
     with listening(work.client("demo-reviewer"), **{"last-event-id": "0"}) as stream:
         work.finish(work.claim(mine))
-        kind, told, _ = until(stream, "studio", balance="$24.985")
+        _, told, _ = until(stream, "studio", balance="$24.985")
         assert "secret" not in json.dumps(told)
     with listening(work.client("demo-reviewer")) as stream:
         _, first, _ = next(stream)
