@@ -56,9 +56,12 @@ def persist(
 class Attempt:
     """A claimed generation in the hands of this process."""
 
-    def __init__(self, database: Database, claimed: Generation) -> None:
-        """Hold on to the row as it was claimed; nothing is written yet."""
+    def __init__(
+        self, database: Database, claimed: Generation, stopping: Callable[[], bool]
+    ) -> None:
+        """Hold on to the row as it was claimed; `stopping` says that the process must end soon."""
         self._database = database
+        self._stopping = stopping
         self.claimed = claimed
 
     def on_step(self, progress: StepProgress) -> None:
@@ -71,8 +74,14 @@ class Attempt:
         )
 
     def cancelled(self) -> bool:
-        """Ask whether to stop: somebody cancelled, or the row is no longer this attempt's."""
-        return self._tell(lambda session: lifecycle.heartbeat(session, self.claimed)) != "go"
+        """Ask whether to stop: a cancel, a worker that ends, or a row that is another's by now."""
+        standing = self._tell(lambda session: lifecycle.heartbeat(session, self.claimed))
+        return standing != "go" or self._stopping()
+
+    def give_up(self, session: Session) -> None:
+        """End what `cancelled` stopped: back into the queue if only this process ends."""
+        if not (self._stopping() and lifecycle.hand_back(session, self.claimed)):
+            lifecycle.cancel(session, self.claimed)
 
     def note(self, kind: Literal["loading", "saved"], **data: Any) -> None:
         """Tell the page about a stage."""

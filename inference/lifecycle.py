@@ -9,7 +9,7 @@ Called by the worker, the sweep and, for `request_cancel`, by the web app.
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, and_, func, select, update
@@ -246,6 +246,26 @@ def lose(session: Session, generation_id: uuid.UUID, stale: ColumnElement[bool])
         return None
     _emit(session, queued, "queued", position=queue_position(session, queued.id), retry=True)
     return "queued"
+
+
+def hand_back(session: Session, claimed: Generation) -> bool:
+    """Put it back into the queue because this worker stops in good order; not an attempt spent.
+
+    False if a cancel was asked for or the row is another's. The next sweep rings for it.
+    """
+    queued = _change(
+        session,
+        claimed.id,
+        and_(_mine(claimed), Generation.cancel_requested_at.is_(None)),
+        state="queued",
+        worker=None,
+        attempts=Generation.attempts - 1,
+        heartbeat_at=None,
+        sent_at=Generation.created_at - timedelta(days=1),
+    )
+    if queued is not None:
+        _emit(session, queued, "queued", position=queue_position(session, queued.id), retry=True)
+    return queued is not None
 
 
 def expire(session: Session, generation_id: uuid.UUID, *, code: str, message: str) -> bool:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing.sharedctypes import RawValue
 from typing import Protocol
 
 from PIL.Image import Image
@@ -62,6 +63,8 @@ class WorkerProcess:
         self._database: Database | None = None
         self._report = Report(name="", device="", state="starting")
         self._attempt: Attempt | None = None
+        self._loading = threading.Lock()
+        self._stopping = RawValue("b", 0)  # set by the parent; no lock that a kill could leave held
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._pulse, name="pulse", daemon=True)
 
@@ -72,11 +75,16 @@ class WorkerProcess:
         self._report = Report(
             name=self.name,
             device="GPU" if models.has_gpu() else f"CPU, {len(os.sched_getaffinity(0))} cores",
-            state="ready",
-            message="The weights load with the first job.",
+            state="starting",
+            message="The worker is starting.",
             models={model.id: self._problem(model) for model in self._served()},
         )
         self._thread.start()
+        threading.Thread(target=self.tools, name="warm-up", daemon=True).start()
+
+    def stop_soon(self) -> None:
+        """Tell the child, from its parent, to hand its job back and end."""
+        self._stopping.value = 1
 
     def end(self) -> None:
         """Stop the pulse and take the presence row away."""
@@ -94,12 +102,22 @@ class WorkerProcess:
         assert self._database is not None, "begin() comes first"
         return self._database
 
+    @property
+    def is_warm(self) -> bool:
+        """Whether `tools` answers at once."""
+        return self._tools is not None
+
     def tools(self) -> Tools:
-        """The engine and the filter; the first call imports them, which takes seconds."""
-        if self._tools is None:
-            self.say("loading", "The worker is loading its libraries.")
-            self._tools = self._make_tools(self.settings)
-        return self._tools
+        """The engine and the filter.
+
+        Importing them takes seconds, so that begins with the process; weights load with a job.
+        """
+        with self._loading:
+            if self._tools is None:
+                self.say("loading", "The worker is loading its libraries.")
+                self._tools = self._make_tools(self.settings)
+                self.say("busy" if self._attempt else "ready", "")
+            return self._tools
 
     def say(self, state: WorkerState, message: str) -> None:
         """Change what the page reads about this worker."""
@@ -109,7 +127,7 @@ class WorkerProcess:
     @contextmanager
     def attempt(self, claimed: Generation) -> Iterator[Attempt]:
         """Keep the claimed generation's heartbeat fresh until the block ends."""
-        self._attempt = Attempt(self.database, claimed)
+        self._attempt = Attempt(self.database, claimed, lambda: bool(self._stopping.value))
         self.say("busy", "Making a picture.")
         try:
             yield self._attempt

@@ -22,7 +22,7 @@ from licensing.db import Database
 
 SWEEP_SECONDS = 5.0  # how often the beat asks for one
 STALE_AFTER = timedelta(seconds=20)  # ten missed heartbeats: a dead worker, not a slow one
-RESEND_AFTER = timedelta(seconds=60)  # a second message is harmless, a flood of them is not
+RESEND_AFTER = timedelta(seconds=30)  # a second message is harmless, a flood of them is not
 ROWS_MAX = 200  # a kind and a sweep; the next one continues
 
 TOO_LONG_QUEUED = "No worker took this for a day, so it was given up. Nothing was charged."

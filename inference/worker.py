@@ -3,7 +3,7 @@
 `generate` holds the control flow of the torch side; all that it calls is a leaf. It may run twice
 for one generation, and it may lose its row to the sweep at any moment: every write asks whether the
 attempt is still the one that counts. A Celery prefork child does the work; it loads engine and
-filter at its first task, because torch does not survive a fork once it has run.
+filter itself, because torch does not survive a fork once it has run.
 """
 
 import hashlib
@@ -88,6 +88,10 @@ def create_worker(settings: Settings, make_tools: Callable[[Settings], Tools]) -
     def end(**_: object) -> None:
         process.end()
 
+    def stop_soon(**_: object) -> None:
+        process.stop_soon()
+
+    signals.worker_shutting_down.connect(stop_soon, weak=False)
     signals.worker_process_init.connect(begin, weak=False)
     signals.worker_process_shutdown.connect(end, weak=False)
     return celery
@@ -118,7 +122,7 @@ def generate(process: WorkerProcess, generation_id: uuid.UUID) -> None:
         try:
             _make(process, attempt)
         except Cancelled:
-            persist(database, lambda s: lifecycle.cancel(s, claimed))
+            persist(database, attempt.give_up)
         except AtelierError as error:
             _log.warning("Generation %s failed: %s", generation_id, error.message)
             end = partial(lifecycle.fail, claimed=claimed, code=error.code, message=error.message)
@@ -139,6 +143,8 @@ def _make(process: WorkerProcess, attempt: Attempt) -> None:
     assert member is not None, "members are never deleted"
     require_seat(member)  # the seat may have gone while the job waited
 
+    if not process.is_warm:
+        attempt.note("loading", message="The worker is loading its libraries.")
     tools = process.tools()
     tools.image_filter.load()  # fails closed before the work, not after it
 

@@ -86,7 +86,7 @@ def away(database: Database) -> Iterator[None]:
             admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(target))
 
 
-def wait_until(done: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def wait_until(done: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Look every few milliseconds whether another process or thread has done its part."""
     deadline = time.monotonic() + seconds
     while not done():

@@ -134,6 +134,28 @@ def test_a_worker_that_was_stopped_and_comes_back_can_settle_nothing(
     assert list((tmp_path / "pictures").rglob("*.*")) == []
 
 
+def test_a_worker_told_to_stop_hands_its_job_back_unspent(
+    desk: Desk, start: Start, broker_url: str, tmp_path: Path
+) -> None:
+    ring = partial(enqueue, create_celery(broker_url))
+    generation = desk.queue("wait for it")
+    ring(generation.id, generation.model)
+    first = start("worker")
+    wait_until(partial(reached, desk, generation.id, 1), "the second step")
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(timeout=20) == 0
+    row = desk.read(generation.id)
+    assert (row.state, row.attempts) == ("queued", 0)
+    assert desk.balance().held_micros == PRICE_MICROS
+    assert presence_state(desk) is None
+
+    assert sweep(desk.database, ring).resent == 1
+    (tmp_path / "go").touch()
+    start("worker")
+    wait_until(lambda: desk.read(generation.id).state == "finished", "the picture")
+    assert desk.balance().settled_micros == TOP_UP_MICROS - PRICE_MICROS
+
+
 def test_the_beat_sweeps_without_any_worker(desk: Desk, start: Start) -> None:
     generation = desk.queue("wait for it")
     with desk.database.transaction() as session:
