@@ -18,7 +18,7 @@ export function facts(job) {
 }
 
 export function signal(root, name, detail) {
-  root.dispatchEvent(new CustomEvent(`atelier:${name}`, { detail }));
+  root.dispatchEvent(new CustomEvent(`atelier:${name}`, { detail, bubbles: true }));
 }
 
 const DAY = 86_400_000;

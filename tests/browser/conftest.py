@@ -1,0 +1,147 @@
+"""A studio with its pages, Chromium, and for each test a creator of their own with $10.
+
+The page fixture watches: a request to anywhere but the studio, a script error or a breach of the
+content security policy fails the test that caused it.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+
+import psycopg
+import pytest
+from atelier_at_work import Work, agree
+from factories import team
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from psycopg import sql
+from running import Running, free_port, serve
+from sqlalchemy import text
+
+from inference import presence
+from webapp import sessions
+from webapp.app import create_app
+from webapp.identity import cookie_name
+from webapp.servers import Server
+from webapp.sessions import ProviderSession
+from webapp.settings import read_settings
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WAIT_MS = 20_000  # the slowest machine that shares its cores; a test that passes never waits for it
+
+
+@pytest.fixture(scope="session")
+def studio(
+    postgres: Server, broker_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """One studio for all browser tests: building its Gradio pages takes seconds."""
+    state = tmp_path_factory.mktemp("studio")
+    for model in ("pocket-turbo", "pocket-raw"):
+        (state / "weights" / model).mkdir(parents=True)
+        (state / "weights" / model / "model_index.json").write_text("{}")
+    port = free_port()
+    settings = read_settings(
+        {
+            "ATELIER_PORT": str(port),
+            "ATELIER_STATE": str(state),
+            "ATELIER_WEIGHTS": str(state / "weights"),
+            "DATABASE_URL": new_database(postgres),
+            "BROKER_URL": broker_url,
+        }
+    )
+    app = create_app(settings)
+    with ExitStack() as stack:
+        stack.enter_context(serve(app, port))
+        yield Running(settings, app, stack)
+
+
+def new_database(postgres: Server) -> str:
+    """Clone the migrated template once; the server's folder is thrown away after the run."""
+    name = f"browser_{uuid.uuid4().hex}"
+    admin = postgres.url.replace("/atelier?", "/postgres?")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE atelier").format(sql.Identifier(name))
+        )
+    return postgres.url.replace("/atelier?", f"/{name}?")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Headless Chromium that can resolve no name but this machine's."""
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None and "CI" not in os.environ:
+        pytest.skip("no Chromium on this machine: install the package `chromium`")
+    assert path, "the browser tests need Chromium; install the package `chromium`"
+    rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", rules])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def work(studio: Running) -> Work:
+    """A creator whom no other test knows, who has accepted the agreements; a worker is there."""
+    work = Work(studio, team(studio.database).creator)
+    agree(work, work.member)
+    worker_is_there(studio, is_there=True)
+    return work
+
+
+def worker_is_there(studio: Running, *, is_there: bool) -> None:
+    """Make the page believe in a worker for an hour, or in none."""
+    with studio.database.transaction() as session:
+        said = presence.Report("played", "cpu", "ready", models={"pocket-turbo": None})
+        presence.report(session, said)
+        later = "clock_timestamp() + interval '1 hour'" if is_there else "now() - interval '1 hour'"
+        session.execute(text(f"UPDATE worker_presence SET heartbeat_at = {later}"))
+
+
+@pytest.fixture
+def context(chromium: Browser, work: Work) -> Iterator[BrowserContext]:
+    """A signed-in browser; what it must never do is checked at the end."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(WAIT_MS)
+    sign_in(context, work)
+    faults: list[str] = []
+    own = (work.running.settings.url, "data:", "blob:")
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            faults.append(message.text)
+
+    context.on("request", lambda asked: asked.url.startswith(own) or faults.append(asked.url))
+    context.on("console", note)
+    context.on("weberror", lambda error: faults.append(str(error.error)))
+    yield context
+    context.close()
+    assert not faults, faults
+
+
+def sign_in(context: BrowserContext, work: Work) -> None:
+    """Give the browser a session, as the end of a sign-in does."""
+    member = work.member
+    at_provider = ProviderSession(
+        "demo", member.issuer, member.subject, None, "", None, None, renew_at=None
+    )
+    with work.running.database.transaction() as session:
+        value = sessions.open_session(session, member, at_provider, lifetime=timedelta(hours=1))
+    url = work.running.settings.url
+    context.add_cookies([{"name": cookie_name(work.running.settings), "value": value, "url": url}])
+
+
+@pytest.fixture
+def page(context: BrowserContext, work: Work) -> Page:
+    return open_page(context, work)
+
+
+def open_page(context: BrowserContext, work: Work) -> Page:
+    """Open the creator page and wait until it shows what the database holds."""
+    page = context.new_page()
+    page.goto(f"{work.running.settings.url}/create")
+    page.wait_for_selector(".feed[data-state=ready]")
+    page.wait_for_selector("#price strong")
+    return page
