@@ -30,6 +30,11 @@ BARS = (
 )
 # Turbo may lose so much of Raw's subject accuracy at 8 and at 4 steps.
 GAPS = (("turbo-8", 0.03), ("turbo-4", 0.06))
+REPEAT = (
+    "`make data` fetches the art (package versions: `inference/training/art.py`) and packs the",
+    "atlas; then the commands below in their order; then `make eval`. Seeds are in the commands;",
+    "and what a command was left at its default is in `inference/training/configs/pocket.json`.",
+)
 LORA_SHARE, LORA_SUBJECT_LOSS, PSNR_DB = 0.85, 0.10, 30.0
 
 Figures = Mapping[str, Any]
@@ -207,7 +212,7 @@ def _training(record: Figures | None) -> str:
     """Commands, seeds and loss curves as the trainers recorded them."""
     if record is None:
         return ""
-    lines = ["## How it was trained", ""]
+    lines = ["## How it was trained", "", *REPEAT, ""]
     for stage in record["stages"]:
         lines += [f"### {stage['stage']}", "", f"    {stage['command']}", ""]
         facts = {k: v for k, v in stage.items() if k not in {"stage", "command", "loss", "note"}}
