@@ -64,6 +64,7 @@ class WorkerProcess:
         self._report = Report(name="", device="", state="starting")
         self._attempt: Attempt | None = None
         self._loading = threading.Lock()
+        self._beating = threading.Lock()  # the newest report is written last
         self._stopping = RawValue("b", 0)  # set by the parent; no lock that a kill could leave held
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._pulse, name="pulse", daemon=True)
@@ -145,7 +146,7 @@ class WorkerProcess:
 
     def _beat(self) -> None:
         try:
-            with self.database.transaction() as session:
+            with self._beating, self.database.transaction() as session:
                 presence.report(session, self._report)
         except (OperationalError, InterfaceError):
             _log.warning("The database is away; the worker's heartbeat waits.")

@@ -189,7 +189,8 @@ def test_the_page_can_tell_who_works_and_what_they_can_run(
     desk: Desk, process: WorkerProcess, tmp_path: Path
 ) -> None:
     pocket, krea = models.find("pocket-turbo"), models.find("krea-2-turbo")
-    wait_until(lambda: workers(desk) == [process.name], "the first heartbeat")
+    process.tools()
+    assert workers(desk) == [process.name]
     with desk.database.read() as session:
         (worker,) = presence.alive(session)
         assert set(worker.models) == {"pocket-turbo", "pocket-raw"}
