@@ -82,5 +82,9 @@ def _page(
 
 @cache
 def _html(markdown: str) -> str:
-    html: str = MarkdownIt("commonmark", {"html": False}).render(markdown)
+    """Render a text without its first heading, which the page shows beside the version."""
+    first, _, rest = markdown.partition("\n")
+    html: str = MarkdownIt("commonmark", {"html": False}).render(
+        rest if first.startswith("# ") else markdown
+    )
     return html

@@ -97,13 +97,9 @@ class Door:
             await self._app(scope, receive, send)
             return
         path: str = scope["path"]
-        page = next(
-            (page for at, page in PAGES.items() if path == at or path.startswith(f"{at}/")), None
-        )
+        page = page_of(path)
         is_stream = path == "/events" or path.endswith("/queue/data")
-        if (page is None and not is_stream) or (
-            page and any(part in path for part in PUBLIC_PARTS)
-        ):
+        if page is None and not is_stream:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
@@ -117,6 +113,14 @@ class Door:
             return
         with self._streams.watched(signed_in) as stream:
             await _run_until_cut(self._app, scope, receive, send, stream.cut)
+
+
+def page_of(path: str) -> Page | None:
+    """Return the page that `path` belongs to; its library's public files belong to none."""
+    at = f"/{path.split('/')[1]}"
+    if at not in PAGES or path.startswith(tuple(f"{at}{part}" for part in PUBLIC_PARTS)):
+        return None
+    return PAGES[at]
 
 
 def admit(studio: Studio, request: Request, page: Page | None) -> SignedIn:

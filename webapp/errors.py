@@ -51,8 +51,9 @@ log = logging.getLogger("atelier.web")
 
 def install(app: FastAPI) -> None:
     """Make `app` answer every error through `answer`."""
-    for kind in (AtelierError, OperationalError, HTTPException, RequestValidationError, Exception):
+    for kind in (AtelierError, OperationalError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer)
+    app.add_exception_handler(Exception, answer_fault)
 
 
 def answer(request: Request, error: Exception) -> Response:
@@ -69,6 +70,14 @@ def answer(request: Request, error: Exception) -> Response:
         return page("error.html", status=status, title=title, message=message)
     headers = {"Cache-Control": "no-store"}
     return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+
+
+def answer_fault(request: Request, error: Exception) -> Response:
+    """Answer what nobody expected. Starlette sends this outside of all our wrappers."""
+    response = answer(request, error)
+    response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
 
 
 def wants_page(request: Request) -> bool:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 
-VARIABLE = "ATELIER_LIFELINE"  # the number of the pipe's reading end
+VARIABLE = "_ATELIER_LIFELINE"  # not a setting: the number of the pipe's reading end
 GRACE_SECONDS = 8.0  # then the whole process group goes, a hanging job included
 
 

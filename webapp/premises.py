@@ -17,7 +17,7 @@ from webapp.settings import Settings
 
 # A new database takes 50 MB, its log grows to some hundred; the rest is room for pictures.
 DISK_FREE_BYTES_MIN = 500_000_000
-LISTENER_VARIABLE = "ATELIER_LISTENER"  # tells the web process its open port's descriptor
+LISTENER_VARIABLE = "_ATELIER_LISTENER"  # tells the web process its open port's descriptor
 LISTEN_BACKLOG = 256  # browsers that arrive while the web process starts wait here
 
 

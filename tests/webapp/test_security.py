@@ -121,6 +121,22 @@ def test_errors_are_pages_for_people_and_json_for_programs(browser: httpx2.Clien
     }
 
 
+def test_a_fault_of_ours_tells_nothing_of_its_cause(
+    stack: ExitStack, environ: dict[str, str]
+) -> None:
+    studio = start(stack, environ)
+
+    def broken() -> None:
+        raise RuntimeError("a secret of the code")
+
+    studio.app.add_api_route("/broken", broken)
+    answer = studio.browser().get("/broken")
+    assert answer.status_code == 500
+    assert "Something broke on our side" in answer.text
+    assert "secret" not in answer.text
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
 def test_a_database_that_is_away_is_a_sentence(stack: ExitStack, environ: dict[str, str]) -> None:
     studio = start(stack, {**environ, "DATABASE_URL": "postgresql://127.0.0.1:9/none"})
     browser = studio.browser(cookie="atelier_session=some-cookie")

@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse
 
 def page(template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """Render `webapp/pages/<template>`; nothing of it may be cached, it speaks to one person."""
-    html = _environment().get_template(template).render(**values)
+    html = _environment().get_template(template).render(status=status, **values)
     return HTMLResponse(html, status_code=status, headers={"Cache-Control": "no-store"})
 
 
