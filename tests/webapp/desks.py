@@ -22,25 +22,29 @@ class Desks:
 
     def ask(self, member: Member) -> httpx2.Client:
         """Return a client that is signed in as `member` and asks as the page's script does."""
-        with self.running.database.transaction() as session:
-            provider = ProviderSession(
-                provider="demo",
-                issuer=member.issuer,
-                subject=member.subject,
-                provider_session=None,
-                id_token="",
-                access_token=None,
-                refresh_token=None,
-                renew_at=None,
-            )
-            cookie = open_session(session, member, provider, lifetime=timedelta(hours=1))
         client = self.running.browser(accept="application/json")
-        client.cookies.set(cookie_name(self.running.settings), cookie)
+        client.cookies.set(cookie_name(self.running.settings), open_for(self.running, member))
         return client
 
     def another(self) -> Team:
         """Found another organisation in the same studio."""
         return team(self.running.database)
+
+
+def open_for(running: Running, member: Member) -> str:
+    """Open a session as the end of a sign-in does; return the cookie's value."""
+    provider = ProviderSession(
+        provider="demo",
+        issuer=member.issuer,
+        subject=member.subject,
+        provider_session=None,
+        id_token="",
+        access_token=None,
+        refresh_token=None,
+        renew_at=None,
+    )
+    with running.database.transaction() as session:
+        return open_session(session, member, provider, lifetime=timedelta(hours=1))
 
 
 def open_desks(

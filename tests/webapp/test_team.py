@@ -203,11 +203,11 @@ def test_three_hundred_members_come_in_pages_and_are_found(desks: Desks) -> None
     first = words(client.get("/team/view"))
     assert "Members 300" in first
     assert "Page 1 of 6 · 300 members" in first
-    assert "Person 294" in words(client.get("/team/view?page=6"))
-    assert "Page 6 of 6" in words(client.get("/team/view?page=99"))
+    assert "Person 294" in words(client.get("/team/view?part=6"))
+    assert "Page 6 of 6" in words(client.get("/team/view?part=99"))
     found = client.get("/team/view?q=PERSON 07").text
     assert found.count("Manage Person 07") == 10
     assert "Person 080" not in found
     none = words(client.get("/team/view?q=<b>"))
     assert "Nobody here is called “&lt;b&gt;”." in none
-    assert client.get("/team/view?page=0").status_code == 422
+    assert client.get("/team/view?part=0").status_code == 422

@@ -54,6 +54,7 @@ def build(studio: Studio) -> gr.Blocks:
     """Lay out the page and wire its handlers."""
     with shell.page(studio, title="Create", active=Page.CREATE) as demo:
         with gr.Column(elem_id="composer", elem_classes="atelier"):
+            gr.HTML('<span id="content" tabindex="-1"></span>', apply_default_css=False)
             form = _lay_out(models.CATALOGUE[0])
         feed = gr.HTML(
             html_template=FEED,

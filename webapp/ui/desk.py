@@ -38,10 +38,10 @@ def skeleton(page: Page, title: str) -> str:
     lines = '<span class="skeleton-line"></span>' * SKELETON_LINES
     return (
         f'<div class="atelier"><link rel="stylesheet" href="{shell.asset("desk.css")}">'
-        f'<main class="page desk" id="content" tabindex="-1" data-view="/{page}/view" '
+        f'<div class="page desk" id="content" tabindex="-1" data-view="/{page}/view" '
         f'aria-busy="true"><div class="page-head"><h1>{escape(title)}</h1></div>'
         f'<div class="skeleton" role="status"><span class="visually-hidden">Loading</span>{lines}'
-        '</div></main><dialog class="sheet" aria-labelledby="sheet-title"></dialog></div>'
+        '</div></div><dialog class="sheet" aria-labelledby="sheet-title"></dialog></div>'
     )
 
 

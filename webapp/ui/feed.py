@@ -9,9 +9,9 @@ from html import escape
 # What the pocket model draws well, in the words that it learned.
 EXAMPLES = (
     "a red apple, flat style, on a blue background",
+    "a white swan, 3d render, on a teal background",
     "a fox to the left of a tree, shaded illustration, on a white background",
-    "a yellow rubber duck, 3d render, on a green background",
-    "two green cactuses, flat style, on an orange background",
+    "a pink flamingo, pixel art, on a yellow background",
 )
 
 _BUTTONS = "".join(
@@ -38,6 +38,8 @@ FEED = f"""
   <p class="notice bad gallery-error" role="alert" hidden>The older pictures could not be fetched.
     Try again.</p>
   <button type="button" class="button gallery-more" hidden>Show older pictures</button>
+  <footer class="feed-foot">Every picture here is made by an AI model and says so in its file.
+    <a href="/agreements">Licence and acceptable use</a></footer>
   <dialog class="viewer"></dialog>
 </div>
 """

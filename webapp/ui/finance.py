@@ -49,7 +49,7 @@ def routes(studio: Studio) -> APIRouter:
         by: Grouping = Grouping.MEMBER,
         *,
         member: uuid.UUID | None = None,
-        page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+        part: Annotated[int, Query(ge=1, le=10_000)] = 1,
         topups: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
     ) -> HTMLResponse:
         asked = figures.parse_month(month)
@@ -61,7 +61,7 @@ def routes(studio: Studio) -> APIRouter:
         return _draw(
             asked,
             by,
-            page,
+            part,
             used=used,
             member_id=member,
             wallet=wallet,

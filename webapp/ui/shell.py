@@ -140,6 +140,8 @@ def _waiting_header() -> str:
 def _header_for(studio: Studio, active: Page) -> Callable[[gr.Request], Any]:
     def header(request: gr.Request) -> str:
         member = identity.current_member(studio, request.request)
-        return _waiting_header() if member is None else header_html(member, active=active)
+        if member is None:
+            return _waiting_header()
+        return header_html(member, active=active)
 
     return header

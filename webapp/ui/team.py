@@ -31,7 +31,8 @@ VERBS = {
 }
 
 Search = Annotated[str, Query(max_length=SEARCH_CHARACTERS_MAX)]
-PageNumber = Annotated[int, Query(ge=1, le=10_000)]
+# Gradio reads `page` in the address of its own pages.
+Part = Annotated[int, Query(ge=1, le=10_000)]
 
 
 def mount(app: FastAPI, studio: Studio) -> None:
@@ -45,8 +46,8 @@ def routes(studio: Studio) -> APIRouter:
     Admin = Annotated[Member, Depends(desk.reader(studio, Page.TEAM))]  # noqa: N806 - a type
 
     @router.get("/view")
-    def view(actor: Admin, q: Search = "", page: PageNumber = 1) -> HTMLResponse:
-        return _view(studio, actor, q, page)
+    def view(actor: Admin, q: Search = "", part: Part = 1) -> HTMLResponse:
+        return _view(studio, actor, q, part)
 
     @router.get("/invite")
     def invite_sheet(actor: Admin) -> HTMLResponse:
@@ -71,10 +72,10 @@ def routes(studio: Studio) -> APIRouter:
 
     @router.post("/invites/{invite_id}/revoke")
     def revoke_invite(
-        actor: Admin, invite_id: str, q: Search = "", page: PageNumber = 1
+        actor: Admin, invite_id: str, q: Search = "", part: Part = 1
     ) -> HTMLResponse:
         account.revoke_invite(studio, actor, _id(invite_id))
-        return _view(studio, actor, q, page, news="The invite is taken back; its link is dead.")
+        return _view(studio, actor, q, part, news="The invite is taken back; its link is dead.")
 
     @router.post("/members/{member_id}/role")
     def change_role(
@@ -82,22 +83,22 @@ def routes(studio: Studio) -> APIRouter:
         member_id: str,
         role: Annotated[str, Form()],
         q: Search = "",
-        page: PageNumber = 1,
+        part: Part = 1,
     ) -> HTMLResponse:
         _require_other(actor, _id(member_id))
         member = account.change_role(studio, actor, _id(member_id), _role(role))
         words = f"{member.name} is {people.role_name(member.role).lower()} from now on."
-        return _view(studio, actor, q, page, news=words)
+        return _view(studio, actor, q, part, news=words)
 
     @router.post("/members/{member_id}/{verb}")
     def act(
-        actor: Admin, member_id: str, verb: str, q: Search = "", page: PageNumber = 1
+        actor: Admin, member_id: str, verb: str, q: Search = "", part: Part = 1
     ) -> HTMLResponse:
         if verb not in VERBS:
             raise NotFound("There is no such action.")
         carry_out, words = VERBS[verb]
         member = carry_out(studio, actor, _id(member_id))
-        return _view(studio, actor, q, page, news=words.format(name=member.name))
+        return _view(studio, actor, q, part, news=words.format(name=member.name))
 
     return router
 

@@ -18,8 +18,17 @@ function newKey() {
 
 function answered(key) {
   if (key && key === last.key) last.answeredAt = performance.now();
-  const wrong = document.querySelector("#composer .field-error:not(:empty)");
-  wrong?.closest(".atelier-field")?.querySelector("textarea, input:not(:disabled)")?.focus();
+  for (const field of document.querySelectorAll("#composer .atelier-field")) mark(field);
+  document.querySelector('#composer [aria-invalid="true"]')?.focus();
+}
+
+// Screen readers hear which control is wrong, and read the sentence with it.
+function mark(field) {
+  const isWrong = Boolean(field.querySelector(".field-error"));
+  for (const control of field.querySelectorAll("textarea, input[type=text]")) {
+    control.setAttribute("aria-invalid", String(isWrong));
+    control.setAttribute("aria-describedby", field.querySelector(".slot").id);
+  }
 }
 
 function loaded() {

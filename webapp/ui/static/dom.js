@@ -12,9 +12,12 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+export const ACTIVE = new Set(["queued", "running"]);
+
 export function facts(job) {
-  const seed = job.seed === null ? null : `seed ${job.seed}`;
-  return [job.model_name, `${job.width} × ${job.height}`, seed, job.price].filter(Boolean);
+  const price = ACTIVE.has(job.state) ? `${job.price} on hold` : job.price;
+  const isFree = !ACTIVE.has(job.state) && job.state !== "finished";
+  return [job.model_name, `${job.width} × ${job.height}`, `seed ${job.seed}`, isFree ? "free" : price];
 }
 
 export function signal(root, name, detail) {

@@ -1,14 +1,15 @@
 // The live half of the creator page: one EventSource, one map of jobs, and who draws what.
 // The server's rows are the truth; this file only mirrors them, so that a reload, a second tab or
 // an hour's absence shows the same. Connecting brings a snapshot; every later message one change.
-import { signal } from "./dom.js";
+import { ACTIVE, signal } from "./dom.js";
 import { Gallery } from "./gallery.js";
 import { leaveForSignIn } from "./session.js";
 import { drawOthers, drawStage, drawStep } from "./stage.js";
 import { Viewer } from "./viewer.js";
 
-const ACTIVE = new Set(["queued", "running"]);
 const RETRY_MS = 2000; // the browser's own retry gives up on an HTTP error; ours does not
+const HIDDEN_MS = 10_000; // a browser has six connections to a host; idle tabs in the back need none
+const TITLE = document.title;
 
 class Feed {
   constructor(root) {
@@ -17,10 +18,13 @@ class Feed {
     this.viewer = new Viewer(root);
     this.gallery = new Gallery(root, this.viewer);
     this.connect();
+    document.addEventListener("visibilitychange", () => this.seen(!document.hidden));
+    window.addEventListener("pagehide", () => this.source.close());
   }
 
   connect() {
     const source = new EventSource("/events");
+    this.source = source;
     const on = (kind, use) =>
       source.addEventListener(kind, (message) => use.call(this, JSON.parse(message.data)));
     on("snapshot", this.snapshot);
@@ -34,7 +38,16 @@ class Feed {
       if (source.readyState !== EventSource.CLOSED) return;
       setTimeout(() => this.reconnect(), RETRY_MS);
     };
-    window.addEventListener("pagehide", () => source.close(), { once: true });
+  }
+
+  // A tab in the back lets go of its stream unless it waits for a job; coming back brings a snapshot.
+  seen(isVisible) {
+    clearTimeout(this.hiding);
+    if (isVisible && this.source.readyState === EventSource.CLOSED) this.connect();
+    if (isVisible) return;
+    this.hiding = setTimeout(() => {
+      if (![...this.jobs.values()].some((job) => ACTIVE.has(job.state))) this.source.close();
+    }, HIDDEN_MS);
   }
 
   async reconnect() {
@@ -64,6 +77,13 @@ class Feed {
     if (!job) return;
     Object.assign(job, progress, { state: "running", preview: progress.preview ?? job.preview });
     if (!drawStep(this.root, job)) this.draw();
+    this.name();
+  }
+
+  // The tab says how far the newest job is, for whoever works in another one.
+  name() {
+    const job = [...this.jobs.values()].find((one) => one.state === "running");
+    document.title = job?.step ? `${job.step}/${job.steps} · ${TITLE}` : TITLE;
   }
 
   studio({ available_micros: micros, worker, queue }) {
@@ -90,6 +110,7 @@ class Feed {
     drawOthers(this.root, newestFirst.slice(1).filter((job) => ACTIVE.has(job.state)));
     const done = newestFirst.slice(1).filter((job) => job.state === "finished");
     this.gallery.draw(done, newest?.id);
+    this.name();
     const empty = !newest && this.gallery.isEmpty();
     this.root.querySelector(".feed-empty").hidden = !empty;
     document.documentElement.dataset.lastSeed =

@@ -1,6 +1,6 @@
 // The newest job, large: waiting, running with its preview, or its pictures. Other running jobs
 // are one line each below it. Buttons do nothing themselves: they signal to the page.
-import { clock, facts, h, signal } from "./dom.js";
+import { ACTIVE, clock, facts, h, signal } from "./dom.js";
 
 const ENDS = {
   cancelled: ["Cancelled", "Nothing was charged."],
@@ -101,7 +101,7 @@ function pictures(job, viewer) {
 }
 
 function panel(root, job) {
-  const running = job.state === "queued" || job.state === "running";
+  const running = ACTIVE.has(job.state);
   return h("div", { class: "stage-panel", "data-job": job.id },
     h("h2", { class: "stage-prompt" }, job.prompt),
     h("ul", { class: "facts" }, facts(job).map((fact) => h("li", {}, fact))),
