@@ -119,7 +119,7 @@ def test_cancelling_costs_nothing(page: Page, work: Work) -> None:
     press_generate(page, "a red apple")
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".stage")).to_contain_text("Cancelled")
-    expect(page.locator(".stage .notice")).to_have_text("Nothing was charged.")
+    expect(page.locator(".stage .notice")).to_have_text("Cancelled. Nothing was charged.")
     expect(page.locator("#left")).to_contain_text("Balance $10.00")
     assert newest(work).state == "cancelled"
 

@@ -2,11 +2,13 @@
 // are one line each below it. Buttons do nothing themselves: they signal to the page.
 import { ACTIVE, clock, facts, h, signal } from "./dom.js";
 
+// How a job ends without a picture. None of these costs anything.
 const ENDS = {
-  cancelled: ["Cancelled", "Nothing was charged."],
-  failed: ["This one did not work", "Nothing was charged."],
-  refused: ["Not shown", "Nothing was charged."],
+  cancelled: "Cancelled.",
+  failed: "This one did not work.",
+  refused: "The content filter held this back.",
 };
+const FREE = "Nothing was charged.";
 
 export function drawStage(root, job, viewer) {
   const stage = root.querySelector(".stage");
@@ -20,7 +22,7 @@ export function drawStage(root, job, viewer) {
   stage.dataset.id = job.id;
   stage.dataset.state = job.state;
   stage.classList.toggle("arrived", Boolean(arrived));
-  stage.replaceChildren(frame(job, viewer), panel(root, job));
+  stage.replaceChildren(...[frame(job, viewer), panel(root, job)].filter(Boolean));
   if (held) stage.querySelector(`[data-act="${held}"]`)?.focus();
   if (job.state === "running") drawStep(root, job);
 }
@@ -79,11 +81,10 @@ function progress(job) {
 }
 
 function frame(job, viewer) {
+  if (job.state in ENDS) return null;
   if (job.state === "finished") return pictures(job, viewer);
-  const ended = ENDS[job.state];
-  const sheets = Array.from({ length: ended ? 1 : job.images }, () => h("li", { class: "sheet" },
-    ended ? h("p", { class: "sheet-words" }, ended[0]) : h("img", { class: "preview", alt: "", hidden: true })));
-  return grid(job, sheets);
+  return grid(job, Array.from({ length: job.images }, () => h("li", { class: "sheet" },
+    h("img", { class: "preview", alt: "", hidden: true }))));
 }
 
 function grid(job, items) {
@@ -115,8 +116,9 @@ function outcome(job) {
     const seconds = job.seconds ? ` · took ${job.seconds} s` : "";
     return h("p", { class: "muted small" }, `${clock(job.created_at)} · paid ${job.price}${seconds}`);
   }
-  const [, charged] = ENDS[job.state];
-  return h("p", { class: "notice" }, [job.error, charged].filter(Boolean).join(" "));
+  const why = job.error ?? ENDS[job.state];
+  const kind = job.state === "cancelled" ? "notice" : "notice care";
+  return h("p", { class: kind }, why.includes(FREE) ? why : `${why} ${FREE}`);
 }
 
 function cancelButton(root, job) {

@@ -48,6 +48,8 @@ export class Viewer {
     const here = all.findIndex((one) => one.job.id === job.id && one.index === index);
     const step = (label, by) => h("button", { type: "button", class: "button", onclick: () => this.walk(by),
       disabled: !all[here + by] }, label);
+    const close = h("button", { type: "button", class: "viewer-close", "aria-label": "Close",
+      onclick: () => this.dialog.close() });
     const focused = this.dialog.open && document.activeElement?.textContent;
     this.dialog.setAttribute("aria-label", job.prompt);
     this.dialog.replaceChildren(
@@ -59,8 +61,7 @@ export class Viewer {
         h("div", { class: "stack" },
           h("a", { class: "button primary", href: `/media/${picture.id}?download=1`, download: true }, "Download"),
           reuseButton(this.root, { id: job.id }),
-          h("div", { class: "cluster" }, step("Previous", -1), step("Next", 1),
-            h("button", { type: "button", class: "button quiet", onclick: () => this.dialog.close() }, "Close")))));
+          h("div", { class: "turn" }, step("Previous", -1), step("Next", 1)))), close);
     if (focused) [...this.dialog.querySelectorAll("button")].find((b) => b.textContent === focused)?.focus();
   }
 }
