@@ -113,13 +113,14 @@ class Generation(Base):
 
 
 class Picture(Base):
-    """One picture of a finished generation; a refused one was never stored and has no keys."""
+    """One picture that was made. A refused one is kept for reviewers alone (`access_picture`)."""
 
     __tablename__ = "picture"
     __table_args__ = (
         UniqueConstraint("generation_id", "index"),
         CheckConstraint(
-            "refused = (key IS NULL) AND refused = (thumbnail_key IS NULL)", name="refused"
+            "(key IS NULL) = (thumbnail_key IS NULL) AND (refused OR key IS NOT NULL)",
+            name="refused",
         ),
     )
 

@@ -36,7 +36,7 @@ class HoldLost(RuntimeError):  # noqa: N818 - says what happened
 
 @dataclass(frozen=True)
 class Made:
-    """A picture as the worker made it; without keys if the output filter refused it."""
+    """A picture as the worker made and kept it; `refused` if the output filter said no to it."""
 
     id: uuid.UUID
     index: int
@@ -44,11 +44,7 @@ class Made:
     key: str | None = None
     thumbnail_key: str | None = None
     sha256: str | None = None
-
-    @property
-    def refused(self) -> bool:
-        """Whether the filter kept it from being stored."""
-        return self.key is None
+    refused: bool = False
 
 
 def claim(session: Session, generation_id: uuid.UUID, worker: str) -> Generation | None:
@@ -115,22 +111,7 @@ def finish(session: Session, claimed: Generation, made: Sequence[Made]) -> bool:
     if ended is None:
         return False
     asked = ended.asked
-    session.add_all(
-        Picture(
-            id=picture.id,
-            generation_id=ended.id,
-            index=picture.index,
-            seed=picture.seed,
-            width=asked.width,
-            height=asked.height,
-            key=picture.key,
-            thumbnail_key=picture.thumbnail_key,
-            sha256=picture.sha256,
-            refused=picture.refused,
-            created_at=now(),
-        )
-        for picture in made
-    )
+    _keep(session, ended, made)
     if not ledger.settle(session, ended.id, amount_micros):
         raise HoldLost(f"generation {ended.id} finished without a hold")
     usage.record(
@@ -157,7 +138,7 @@ def finish(session: Session, claimed: Generation, made: Sequence[Made]) -> bool:
 
 
 def landed(session: Session, made: Sequence[Made]) -> bool:
-    """Tell whether `finish` with these pictures committed: its answer may have been lost."""
+    """Tell whether `finish` or `refuse` committed these pictures: the answer may have been lost."""
     ids = [picture.id for picture in made]
     return session.scalar(select(Picture.id).where(Picture.id.in_(ids)).limit(1)) is not None
 
@@ -167,9 +148,23 @@ def fail(session: Session, claimed: Generation, *, code: str, message: str) -> b
     return _end(session, claimed.id, _mine(claimed), state="failed", code=code, message=message)
 
 
-def refuse(session: Session, claimed: Generation, *, code: str, message: str) -> bool:
-    """End it because a content rule or filter said no to all of it; release the hold."""
-    return _end(session, claimed.id, _mine(claimed), state="refused", code=code, message=message)
+def refuse(
+    session: Session,
+    claimed: Generation,
+    *,
+    code: str,
+    message: str,
+    made: Sequence[Made] = (),
+) -> bool:
+    """End it because a content rule or filter said no to all of it; release the hold.
+
+    `made`, all refused, are kept for the reviewer.
+    """
+    assert all(picture.refused for picture in made), "a delivered picture is finished and paid for"
+    ended = _end(session, claimed.id, _mine(claimed), state="refused", code=code, message=message)
+    if ended:
+        _keep(session, claimed, made)
+    return ended
 
 
 def cancel(session: Session, claimed: Generation) -> bool:
@@ -277,6 +272,26 @@ def expire(session: Session, generation_id: uuid.UUID, *, code: str, message: st
         state="failed",
         code=code,
         message=message,
+    )
+
+
+def _keep(session: Session, generation: Generation, made: Sequence[Made]) -> None:
+    asked = generation.asked
+    session.add_all(
+        Picture(
+            id=picture.id,
+            generation_id=generation.id,
+            index=picture.index,
+            seed=picture.seed,
+            width=asked.width,
+            height=asked.height,
+            key=picture.key,
+            thumbnail_key=picture.thumbnail_key,
+            sha256=picture.sha256,
+            refused=picture.refused,
+            created_at=now(),
+        )
+        for picture in made
     )
 
 

@@ -168,14 +168,16 @@ def _store(
     claimed: Generation,
     judged: Sequence[tuple[Image, ImageVerdict]],
 ) -> list[Made]:
-    """Write the pictures that passed, each under a new id: a late attempt overwrites nothing."""
+    """Write the pictures, each under a new id: a late attempt overwrites nothing.
+
+    The refused ones too: a reviewer has to be able to judge the filter.
+    """
     made: list[Made] = []
     model = models.find(claimed.model)
     for index, (image, verdict) in enumerate(judged):
         seed = picture_seed(claimed.asked, index)
-        made.append(Made(id=uuid.uuid4(), index=index, seed=seed))
-        if verdict.action == "block":
-            continue
+        is_refused = verdict.action == "block"
+        made.append(Made(id=uuid.uuid4(), index=index, seed=seed, refused=is_refused))
         origin = Origin(model=model, generation_id=str(claimed.id), seed=seed, build=engine.build)
         original = stamp(image, origin)
         made[-1] = replace(
@@ -206,7 +208,9 @@ def _deliver(
 
     def end(session: Session) -> bool:
         if all(picture.refused for picture in made):
-            won = lifecycle.refuse(session, claimed, code="output_refused", message=REFUSED_MESSAGE)
+            won = lifecycle.refuse(
+                session, claimed, code="output_refused", message=REFUSED_MESSAGE, made=made
+            )
         else:
             won = lifecycle.finish(session, claimed, made)
         if won:

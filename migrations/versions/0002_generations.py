@@ -85,7 +85,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("refused", sa.Boolean(), nullable=False),
         sa.CheckConstraint(
-            "refused = (key IS NULL) AND refused = (thumbnail_key IS NULL)",
+            "(key IS NULL) = (thumbnail_key IS NULL) AND (refused OR key IS NOT NULL)",
             name="ck_picture_refused",
         ),
         sa.ForeignKeyConstraint(

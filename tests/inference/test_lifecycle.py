@@ -23,9 +23,15 @@ PRICE_MICROS = 15_000
 
 def pictures(count: int, refused: tuple[int, ...] = ()) -> list[Made]:
     return [
-        Made(id=uuid.uuid4(), index=index, seed=index)
-        if index in refused
-        else Made(uuid.uuid4(), index, index, f"k{index}", f"t{index}", "0" * 64)
+        Made(
+            id=uuid.uuid4(),
+            index=index,
+            seed=index,
+            key=f"k{index}",
+            thumbnail_key=f"t{index}",
+            sha256="0" * 64,
+            refused=index in refused,
+        )
         for index in range(count)
     ]
 

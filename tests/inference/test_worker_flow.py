@@ -10,12 +10,13 @@ from jobs import TOP_UP_MICROS, Desk, away, wait_until
 from PIL import Image
 from sqlalchemy import select
 
-from inference import events, lifecycle, models, presence
+from inference import events, generations, lifecycle, models, presence
 from inference.generations import Generation
 from inference.process import WorkerProcess
 from inference.settings import Settings
 from inference.worker import generate
 from licensing import roster
+from licensing.errors import NotFound
 from licensing.moderation import Verdict
 
 PRICE_MICROS = 15_000
@@ -95,7 +96,9 @@ def test_a_partly_refused_set_is_charged_for_what_was_delivered(
     assert [picture.refused for picture in row.pictures] == [False, True, False]
     assert row.charged_micros == 2 * PRICE_MICROS
     assert desk.balance().available_micros == TOP_UP_MICROS - 2 * PRICE_MICROS
-    assert len(files(process)) == 4, "a refused picture is never written"
+    assert len(files(process)) == 6, "the refused one is kept, for the reviewer alone"
+    with desk.database.read() as session, pytest.raises(NotFound):
+        generations.access_picture(session, desk.member, row.pictures[1].id)
     with desk.database.read() as session:
         blocked = session.scalars(select(Verdict).where(Verdict.action == "block")).one()
     assert (blocked.picture_index, blocked.category) == (1, "sexual")
@@ -109,7 +112,8 @@ def test_a_wholly_refused_set_is_free_and_leaves_verdicts(
     row = desk.read(generation.id)
     assert (row.state, row.error_code) == ("refused", "output_refused")
     assert desk.balance().available_micros == TOP_UP_MICROS
-    assert files(process) == []
+    assert [picture.refused for picture in row.pictures] == [True, True]
+    assert len(files(process)) == 4, "kept for the reviewer alone"
     with desk.database.read() as session:
         assert len(session.scalars(select(Verdict)).all()) == 2
 

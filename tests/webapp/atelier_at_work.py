@@ -61,13 +61,20 @@ class Work:
         made = []
         for index in range(claimed.images):
             picture = uuid.uuid4()
-            if index in refused:
-                made.append(Made(picture, index, asked.seed + index, None, None, None))
-                continue
             original, small = picture_key(picture), thumbnail_key(picture)
             storage.put(original, encoded("PNG", asked.width, asked.height))
             storage.put(small, encoded("WEBP", 64, 64))
-            made.append(Made(picture, index, asked.seed + index, original, small, "0" * 64))
+            made.append(
+                Made(
+                    id=picture,
+                    index=index,
+                    seed=asked.seed + index,
+                    key=original,
+                    thumbnail_key=small,
+                    sha256="0" * 64,
+                    refused=index in refused,
+                )
+            )
         with self.running.database.transaction() as session:
             assert lifecycle.finish(session, claimed, made)
         return self.read(claimed)
