@@ -35,13 +35,16 @@ def mount(app: FastAPI, studio: Studio, page: Page, router: APIRouter, *, title:
 
 def skeleton(page: Page, title: str) -> str:
     """Return what is there before the body: the title, grey lines, and a sheet for dialogs."""
-    lines = '<span class="skeleton-line"></span>' * SKELETON_LINES
+    line = '<span class="skeleton-line"></span>'
     return (
         f'<div class="atelier"><link rel="stylesheet" href="{shell.asset("desk.css")}">'
         f'<div class="page desk" id="content" tabindex="-1" data-view="/{page}/view" '
-        f'aria-busy="true"><div class="page-head"><h1>{escape(title)}</h1></div>'
-        f'<div class="skeleton" role="status"><span class="visually-hidden">Loading</span>{lines}'
-        '</div></div><dialog class="sheet" aria-labelledby="sheet-title"></dialog></div>'
+        f'data-title="{escape(title)}" aria-busy="true">'
+        f'<div class="page-head"><h1>{escape(title)}</h1></div>'
+        '<div class="desk-grid" role="status"><span class="visually-hidden">Loading</span>'
+        f'<div class="skeleton main">{line * SKELETON_LINES}</div>'
+        f'<div class="skeleton top">{line}</div></div>'
+        '</div><dialog class="sheet" aria-labelledby="sheet-title"></dialog></div>'
     )
 
 

@@ -43,7 +43,7 @@ async function show(search, { focus = null } = {}) {
     const html = await ask(view.dataset.view + search);
     if (turn === latest) put(html, focus);
   } catch (error) {
-    if (turn === latest) put(problem(error), null);
+    if (turn === latest) put(titled(problem(error)), null);
   }
 }
 
@@ -53,6 +53,12 @@ function put(html, focus) {
   view.removeAttribute("aria-busy");
   const target = focus && (typeof focus === "string" ? document.getElementById(focus) : focus);
   if (target) target.focus();
+}
+
+function titled(html) {
+  const head = document.createElement("h1");
+  head.textContent = view.dataset.title;
+  return head.outerHTML + html;
 }
 
 function problem({ message, status }) {
