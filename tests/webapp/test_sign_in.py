@@ -211,3 +211,22 @@ def test_the_first_owner_founds_the_organisation_and_invites_by_link(
 
 def test_the_demonstration_is_seeded_once(demo_studio: Running) -> None:
     assert demo.seed(demo_studio.database) is False
+
+
+def test_several_providers_each_have_a_button(stack: ExitStack, environ: dict[str, str]) -> None:
+    studio = start(
+        stack,
+        {
+            **environ,
+            "OIDC_ISSUER": "https://id.example.org",
+            "OIDC_CLIENT_ID": "atelier",
+            "OIDC_NAME": "Example Accounts",
+            "OIDC_2_ISSUER": "https://login.example.net",
+            "OIDC_2_CLIENT_ID": "atelier",
+        },
+    )
+    page = studio.browser().get("/login").text
+    assert 'href="/login/oidc?next=%2F">Continue with Example Accounts' in page
+    assert 'href="/login/oidc-2?next=%2F">Continue with login.example.net' in page
+    assert "demonstration" not in page
+    assert studio.browser().get("/login/demo").status_code == 404

@@ -6,12 +6,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx2
+import psycopg
 import pytest
 from atelier_at_work import PREVIEW, Work, open_work
 
 from inference import lifecycle, presence
 from licensing import roster
 from webapp import generate, sessions
+from webapp.stream import STREAMS_MAX
 
 Message = tuple[str, dict[str, Any], str | None]
 
@@ -156,6 +158,29 @@ def test_the_stream_ends_when_the_member_is_suspended(work: Work) -> None:
         with work.running.database.transaction() as session:
             roster.suspend(session, work.running.member("demo-admin"), work.member.id)
         list(stream)
+
+
+def test_a_restarted_database_interrupts_nothing_but_the_moment(work: Work) -> None:
+    claimed = work.claim(work.submit())
+    with listening(work.client()) as stream:
+        next(stream)
+        with psycopg.connect(work.running.database.url, autocommit=True) as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        work.step(claimed, 1)
+        _, step, _ = until(stream, "step")
+        assert step["step"] == 1
+
+
+def test_one_person_cannot_open_streams_without_end(work: Work) -> None:
+    client = work.client()
+    with ExitStack() as open_streams:
+        for _ in range(STREAMS_MAX):
+            next(open_streams.enter_context(listening(client)))
+        refused = client.get("/events")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_streams")
 
 
 def test_without_a_session_there_is_no_stream(work: Work) -> None:
