@@ -28,6 +28,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
 
 from inference import events
+from licensing.errors import AtelierError
 from webapp import identity
 from webapp.news import News, catch_up
 from webapp.studio import Studio
@@ -35,6 +36,7 @@ from webapp.studio import Studio
 LOOK_SECONDS = 2.0  # positions, balance and workers change without an event of this member
 RECONNECT_SECONDS = 1.0  # between attempts while the database is away
 BROWSER_RETRY_MS = 1000
+STREAMS_MAX = 24  # a member's, in one process; more tabs than anybody looks at, fewer than a flood
 LAST_ID_DIGITS_MAX = 18  # a BIGINT has no more; anything longer is no id of ours
 
 _log = logging.getLogger(__name__)
@@ -57,6 +59,8 @@ def routes(studio: Studio) -> APIRouter:
     @router.get("/events")
     async def follow_events(request: Request) -> StreamingResponse:
         member = await run_in_threadpool(identity.require_member, studio, request)
+        if wakes.count(member.id) >= STREAMS_MAX:
+            raise TooManyStreams(f"{STREAMS_MAX} of your tabs are live already; close one of them.")
         seen = last_seen(request)
         return StreamingResponse(
             follow(studio, wakes, request, member.id, seen),
@@ -93,6 +97,13 @@ async def follow(
                     await asyncio.wait_for(wake.wait(), LOOK_SECONDS)
 
 
+class TooManyStreams(AtelierError):  # noqa: N818 - reads as the answer that it is
+    """The member has as many live pages open as one person may have."""
+
+    code = "too_many_streams"
+    status = 429
+
+
 class Wakes:
     """Who waits for news of whom, in this process and on its one event loop."""
 
@@ -110,6 +121,10 @@ class Wakes:
             self._waiting[member_id].discard(wake)
             if not self._waiting[member_id]:
                 del self._waiting[member_id]
+
+    def count(self, member_id: uuid.UUID) -> int:
+        """Return how many pages follow this member's jobs."""
+        return len(self._waiting.get(member_id, ()))
 
     def ring(self, member_id: uuid.UUID) -> None:
         """Wake this member's followers."""

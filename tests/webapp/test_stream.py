@@ -12,7 +12,8 @@ from atelier_at_work import PREVIEW, Work, open_work
 
 from inference import lifecycle, presence
 from licensing import roster
-from webapp import generate, sessions
+from webapp import generate
+from webapp.sso import sessions
 from webapp.stream import STREAMS_MAX
 
 Message = tuple[str, dict[str, Any], str | None]
@@ -176,9 +177,9 @@ def test_a_restarted_database_interrupts_nothing_but_the_moment(work: Work) -> N
 
 def test_one_person_cannot_open_streams_without_end(work: Work) -> None:
     client = work.client()
-    with ExitStack() as open_streams:
-        for _ in range(STREAMS_MAX):
-            next(open_streams.enter_context(listening(client)))
+    with ExitStack() as opened:
+        streams = [opened.enter_context(listening(client)) for _ in range(STREAMS_MAX)]
+        assert [next(stream)[0] for stream in streams] == ["snapshot"] * STREAMS_MAX
         refused = client.get("/events")
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_streams")
 

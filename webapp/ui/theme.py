@@ -11,6 +11,9 @@ from gradio.themes import Base
 GROUND = "#f4f5f5"
 GROUND_DARK = "#101213"
 
+# The one stylesheet that is there before the page: no logo of the page library while it loads.
+_WHILE_LOADING = ".gradio-container .wrap.default.full svg { display: none; }"
+
 _FONT = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Liberation Sans", "sans-serif")
 _FONT_MONO = ("ui-monospace", "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", "monospace")
 
@@ -98,6 +101,7 @@ def build_theme() -> Base:
     twins = {
         f"{name}_dark": value for name, value in _FOLLOWS.items() if hasattr(theme, f"{name}_dark")
     }
+    theme.custom_css = _WHILE_LOADING
     return theme.set(
         body_background_fill=GROUND,
         body_background_fill_dark=GROUND_DARK,
