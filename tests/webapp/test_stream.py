@@ -49,7 +49,7 @@ def messages(answer: httpx2.Response) -> Iterator[Message]:
 def until(stream: Iterator[Message], kind: str, **wanted: object) -> Message:
     """Read on to the next message of this kind whose job has these values."""
     for message in stream:
-        told = message[1].get("job", message[1])
+        told = {**message[1], **message[1].get("job", {})}
         if message[0] == kind and wanted.items() <= told.items():
             return message
     raise AssertionError(f"the stream ended without {kind} {wanted}")
@@ -70,8 +70,7 @@ def test_a_page_follows_its_job_from_queue_to_picture(work: Work) -> None:
         _, step, _ = until(stream, "step")
         assert step == {"id": str(job.id), "step": 1, "steps": 8, "preview": PREVIEW}
         work.finish(claimed)
-        _, told, _ = until(stream, "job", state="finished")
-        assert told["said"] == "Your picture is ready."
+        _, told, _ = until(stream, "job", state="finished", said="Your picture is ready.")
         (picture,) = told["job"]["pictures"]
         assert work.client().get(f"/media/{picture['id']}").status_code == 200
 
@@ -121,13 +120,12 @@ def test_cancelled_and_failed_jobs_say_what_happened(work: Work) -> None:
     with listening(work.client()) as stream:
         next(stream)
         generate.cancel(work.running.studio, work.member, work.submit().id)
-        _, told, _ = until(stream, "job", state="cancelled")
-        assert told["said"] == "Cancelled. Nothing was charged."
+        until(stream, "job", state="cancelled", said="Cancelled. Nothing was charged.")
         claimed = work.claim(work.submit())
         with work.running.database.transaction() as session:
             lifecycle.fail(session, claimed, code="out_of_memory", message="Try a smaller size.")
-        _, told, _ = until(stream, "job", state="failed")
-        assert told["job"]["error"] == told["said"] == "Try a smaller size."
+        _, told, _ = until(stream, "job", state="failed", said="Try a smaller size.")
+        assert told["job"]["error"] == "Try a smaller size."
     with listening(work.client()) as stream:
         _, first, _ = next(stream)
         assert [job["state"] for job in first["jobs"]] == ["failed"], "the newest is shown again"
