@@ -35,7 +35,7 @@ from licensing.db import Database, connect, now  # noqa: E402
 from licensing.seats import Member  # noqa: E402
 from migrations.run import upgrade  # noqa: E402
 from webapp import demo  # noqa: E402
-from webapp.servers import start_postgres, start_valkey  # noqa: E402
+from webapp.host.servers import start_postgres, start_valkey  # noqa: E402
 
 CHROMIUM = "/usr/bin/chromium"
 SAMPLES = 20

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from licensing.db import Database, connect
 from migrations.run import upgrade
-from webapp.servers import Server, start_postgres, start_valkey
+from webapp.host.servers import Server, start_postgres, start_valkey
 
 TEMPLATE = "atelier"  # the embedded server's own database; migrated, then only ever cloned
 

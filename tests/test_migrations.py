@@ -17,9 +17,9 @@ import licensing.moderation
 import licensing.seat_history
 import licensing.seats
 import licensing.usage
-import webapp.attempts
-import webapp.backchannel
-import webapp.sessions
+import webapp.sso.attempts
+import webapp.sso.backchannel
+import webapp.sso.sessions
 from licensing.db import Base, Database
 from migrations.run import downgrade, upgrade
 
@@ -34,9 +34,9 @@ ROOMS_WITH_TABLES: tuple[ModuleType, ...] = (
     inference.events,
     inference.generations,
     inference.presence,
-    webapp.attempts,
-    webapp.backchannel,
-    webapp.sessions,
+    webapp.sso.attempts,
+    webapp.sso.backchannel,
+    webapp.sso.sessions,
 )
 
 

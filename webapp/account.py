@@ -12,7 +12,7 @@ from inference import lifecycle
 from licensing import invites, roster
 from licensing.invites import Invite
 from licensing.seats import Member, Role
-from webapp import sessions
+from webapp.sso import sessions
 from webapp.studio import Studio
 
 

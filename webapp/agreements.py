@@ -19,7 +19,7 @@ from licensing.db import now
 from licensing.seats import Member
 from webapp import identity
 from webapp.pages import page
-from webapp.sso import safe_next
+from webapp.sso.sign_in import safe_next
 from webapp.studio import Studio, studio_of
 
 router = APIRouter()

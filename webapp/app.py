@@ -20,12 +20,13 @@ from starlette.staticfiles import StaticFiles
 from inference.queue import create_celery
 from inference.storage import Storage
 from licensing.db import connect
-from webapp import agreements, backchannel, errors, gallery, health, identity, media, sso, stream
-from webapp.demo_provider import build_demo_provider
+from webapp import agreements, errors, gallery, health, identity, media, stream
 from webapp.door import Door, Streams, watch
-from webapp.renewal import keep_renewing, renewing_clients
 from webapp.security import Guard, ResponseHeaders
 from webapp.settings import DEMO_PATH, Settings, SettingsProblem
+from webapp.sso import backchannel, sign_in
+from webapp.sso.demo_provider import build_demo_provider
+from webapp.sso.renewal import keep_renewing, renewing_clients
 from webapp.studio import Studio, studio_of
 
 # Before the page library is imported: it would report starts and look for newer versions.
@@ -85,7 +86,7 @@ def build_studio(settings: Settings) -> Studio:
 
 
 def _add_routes(app: FastAPI, studio: Studio) -> None:
-    for router in (health.router, sso.router, backchannel.router, agreements.router):
+    for router in (health.router, sign_in.router, backchannel.router, agreements.router):
         app.include_router(router)
     for routes in (stream.routes, media.routes, gallery.routes):
         app.include_router(routes(studio))

@@ -12,8 +12,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from licensing.errors import AtelierError
-from webapp import lifeline
-from webapp.premises import LISTENER_VARIABLE, CannotRun, bind, locked, prepare_folder
+from webapp.host import lifeline
+from webapp.host.premises import LISTENER_VARIABLE, CannotRun, bind, locked, prepare_folder
 from webapp.settings import Settings, SettingsProblem, read_settings
 
 GRACEFUL_SECONDS_MAX = 3  # open event streams never end by themselves
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _up(_: argparse.Namespace) -> None:
     settings = read_settings(os.environ)
-    from webapp.supervise import up
+    from webapp.host.supervise import up
 
     up(settings, os.environ, lambda line: print(line, flush=True))
 
@@ -143,7 +143,7 @@ def _database_url(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield settings.database_url
         return
-    from webapp.servers import start_postgres
+    from webapp.host.servers import start_postgres
 
     prepare_folder(settings.state)
     with ExitStack() as stack:

@@ -1,7 +1,7 @@
 """The demonstration: one invented organisation with one person a role, and $25 to spend.
 
 Seeded at the start of a studio without a configured provider, and only into an empty database. The
-people sign in through `webapp.demo_provider`, by the same code as everybody else.
+people sign in through `webapp.sso.demo_provider`, by the same code as everybody else.
 """
 
 from dataclasses import dataclass

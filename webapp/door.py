@@ -23,7 +23,7 @@ from licensing.errors import AtelierError, NotAllowed
 from licensing.seats import Page, Role, may
 from webapp.errors import answer, wants_page
 from webapp.identity import SignedIn, SignedOut, look_up, session_cookie
-from webapp.sessions import live_roles
+from webapp.sso.sessions import live_roles
 from webapp.studio import Studio
 
 WATCH_SECONDS = 1.0  # how long a stream may outlive its session

@@ -2,7 +2,7 @@
 
 The cookie holds a random value and nothing else. Role, seat and status are read from the member's
 row each time, which is why a suspension or a removal holds at the next request. Pages, streams and
-media ask here; `webapp.sso` opens and ends the sessions that `webapp.sessions` keeps.
+media ask here; `webapp.sso.sign_in` opens and ends the sessions that `webapp.sso.sessions` keeps.
 """
 
 import uuid
@@ -15,8 +15,8 @@ from starlette.responses import Response
 
 from licensing.errors import AtelierError
 from licensing.seats import Member, Page, Role, may
-from webapp import sessions
 from webapp.settings import Settings
+from webapp.sso import sessions
 from webapp.studio import Studio
 
 # Where the first click after sign-in leads; the pages themselves decide who may enter.

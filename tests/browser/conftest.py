@@ -21,12 +21,12 @@ from running import Running, free_port, serve
 from sqlalchemy import text
 
 from inference import presence
-from webapp import sessions
 from webapp.app import create_app
+from webapp.host.servers import Server
 from webapp.identity import cookie_name
-from webapp.servers import Server
-from webapp.sessions import ProviderSession
 from webapp.settings import read_settings
+from webapp.sso import sessions
+from webapp.sso.sessions import ProviderSession
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WAIT_MS = 20_000  # the slowest machine that shares its cores; a test that passes never waits for it

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from inference.generations import Generation
 from licensing.ledger import Balance
-from webapp import sessions
+from webapp.sso import sessions
 
 pytestmark = pytest.mark.browser
 

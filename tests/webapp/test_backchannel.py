@@ -10,7 +10,7 @@ from forger import SUBJECT, Forger, come_back_in, start_forger
 from joserfc.jwk import ECKey
 from running import Running
 
-from webapp.backchannel import EVENT
+from webapp.sso.backchannel import EVENT
 
 
 @pytest.fixture

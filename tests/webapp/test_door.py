@@ -8,7 +8,7 @@ from sqlalchemy import delete
 
 from licensing import roster
 from licensing.seats import Role
-from webapp.sessions import WebSession, end_sessions
+from webapp.sso.sessions import WebSession, end_sessions
 
 STREAM_SECONDS_MAX = 20.0  # a fault would keep the stream open for ever
 

@@ -14,7 +14,7 @@ from running import Running
 from sqlalchemy import func, select
 from starlette.responses import JSONResponse
 
-from webapp.sessions import WebSession
+from webapp.sso.sessions import WebSession
 
 
 @pytest.fixture

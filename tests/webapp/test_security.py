@@ -7,10 +7,10 @@ import httpx2
 import pytest
 from running import Running, free_port, serve, sign_in, start
 
-from webapp import demo_provider
 from webapp.app import create_app
 from webapp.security import BODY_BYTES_MAX
 from webapp.settings import SettingsProblem, read_settings
+from webapp.sso import demo_provider
 
 
 @pytest.fixture

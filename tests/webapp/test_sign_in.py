@@ -15,9 +15,9 @@ from licensing.db import now
 from licensing.seats import Role
 from webapp import demo
 from webapp.identity import set_session_cookie
-from webapp.sessions import WebSession
 from webapp.settings import read_settings
-from webapp.sso import safe_next
+from webapp.sso.sessions import WebSession
+from webapp.sso.sign_in import safe_next
 
 
 @pytest.mark.parametrize(

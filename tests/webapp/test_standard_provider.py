@@ -18,8 +18,8 @@ from sqlalchemy import select, update
 
 from licensing.db import now
 from licensing.seats import Role
-from webapp.renewal import renew_due
-from webapp.sessions import WebSession
+from webapp.sso.renewal import renew_due
+from webapp.sso.sessions import WebSession
 
 PACKAGE = "oidc-provider@9.13.3"
 SCRIPT = Path(__file__).parent / "real_provider.mjs"

@@ -71,9 +71,7 @@ def routes(studio: Studio) -> APIRouter:
         return _invite_back_sheet(studio, actor, invite_id)
 
     @router.post("/invites/{invite_id}/revoke")
-    def revoke_invite(
-        actor: Admin, invite_id: str, q: Search = "", part: Part = 1
-    ) -> HTMLResponse:
+    def revoke_invite(actor: Admin, invite_id: str, q: Search = "", part: Part = 1) -> HTMLResponse:
         account.revoke_invite(studio, actor, _id(invite_id))
         return _view(studio, actor, q, part, news="The invite is taken back; its link is dead.")
 

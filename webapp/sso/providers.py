@@ -17,8 +17,8 @@ from starlette.responses import Response
 
 from licensing.errors import AtelierError
 from licensing.seats import Identity
-from webapp.sessions import ProviderSession
 from webapp.settings import Provider, Settings
+from webapp.sso.sessions import ProviderSession
 
 PROVIDER_TIMEOUT_SECONDS = 10.0  # a person waits for the answer
 CLOCK_LEEWAY_SECONDS = 60  # two well-kept clocks differ by less

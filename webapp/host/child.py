@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from webapp import lifeline
-from webapp.premises import CannotRun
+from webapp.host import lifeline
+from webapp.host.premises import CannotRun
 
 LOG_BYTES_MAX = 5_000_000  # at a start, a longer log moves to <name>.log.1
 RESTARTS_MAX = 3  # so many deaths within the window are no accident

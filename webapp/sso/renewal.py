@@ -18,10 +18,10 @@ from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
 
 from licensing.db import Database
-from webapp import sessions
-from webapp.providers import ProviderAway, build_clients, discover, expiry
-from webapp.sessions import WebSession
 from webapp.settings import Provider, Settings
+from webapp.sso import sessions
+from webapp.sso.providers import ProviderAway, build_clients, discover, expiry
+from webapp.sso.sessions import WebSession
 from webapp.studio import Studio
 
 RENEW_EVERY_SECONDS = 15.0

@@ -17,9 +17,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import FrameType
 
-from webapp.child import Child, child_environ
-from webapp.premises import LISTENER_VARIABLE, CannotRun, bind, locked, prepare_folder
-from webapp.servers import Server, ServerFailed, start_postgres, start_valkey
+from webapp.host.child import Child, child_environ
+from webapp.host.premises import LISTENER_VARIABLE, CannotRun, bind, locked, prepare_folder
+from webapp.host.servers import Server, ServerFailed, start_postgres, start_valkey
 from webapp.settings import Settings
 
 WATCH_SECONDS = 0.2

@@ -10,7 +10,7 @@ from running import Running, start
 
 from licensing.seats import Member
 from webapp.identity import cookie_name
-from webapp.sessions import ProviderSession, open_session
+from webapp.sso.sessions import ProviderSession, open_session
 from webapp.ui import finance, review
 from webapp.ui import team as team_page
 

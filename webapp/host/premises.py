@@ -1,7 +1,7 @@
 """Where a studio lives on this machine: its folder, the lock on it, room on the disk, its port.
 
 Each check raises `CannotRun` with one sentence that says what to do; nothing has been started by
-then. Called by `webapp.supervise` and `webapp.cli`.
+then. Called by `webapp.host.supervise` and `webapp.cli`.
 """
 
 import errno

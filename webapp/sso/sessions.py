@@ -1,8 +1,8 @@
 """Signed-in browsers: one row a session, with the provider's tokens that belong to it.
 
 Owns the table `web_session`. The row holds the SHA-256 of the cookie's value, so that a copy of
-the database opens no session. `webapp.sso` opens and ends sessions, `webapp.backchannel` and
-`webapp.renewal` do so for the provider, `webapp.identity` and `webapp.door` read them.
+the database opens no session. `sign_in` opens and ends sessions, `backchannel` and `renewal` do so
+for the provider, `webapp.identity` and `webapp.door` read them.
 """
 
 import secrets

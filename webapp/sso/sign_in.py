@@ -1,7 +1,7 @@
 """Single sign-on: sign-in page, departure to a provider, return, sign-out.
 
 The control flow of a sign-in, read down: `start` remembers an attempt and sends the browser away;
-`callback` takes that attempt once, lets `webapp.providers` verify the answer, finds the member by
+`callback` takes that attempt once, lets `providers` verify the answer, finds the member by
 (issuer, subject) and opens a new session. Provider calls happen outside of transactions.
 """
 
@@ -21,11 +21,12 @@ from starlette.responses import RedirectResponse, Response
 from licensing import invites, seats
 from licensing.errors import NotAllowed, NotFound
 from licensing.seats import Identity, Member, Organisation, Role, Status
-from webapp import attempts, identity, sessions
-from webapp.attempts import Journey, SignInAttempt
+from webapp import identity
 from webapp.pages import page
-from webapp.providers import Arrival, ProviderAway, SignInFailed, arrive, depart, discover
 from webapp.settings import Provider, Settings
+from webapp.sso import attempts, sessions
+from webapp.sso.attempts import Journey, SignInAttempt
+from webapp.sso.providers import Arrival, ProviderAway, SignInFailed, arrive, depart, discover
 from webapp.studio import Studio, studio_of
 
 ATTEMPT_COOKIE = "atelier_sign_in"

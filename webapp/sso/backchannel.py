@@ -23,9 +23,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from licensing.db import Base, now
-from webapp import sessions
-from webapp.providers import CLOCK_LEEWAY_SECONDS, ProviderAway, discover
 from webapp.settings import Provider
+from webapp.sso import sessions
+from webapp.sso.providers import CLOCK_LEEWAY_SECONDS, ProviderAway, discover
 from webapp.studio import Studio, studio_of
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
