@@ -27,20 +27,19 @@ test-nightly: $(VENV)/.installed-dev $(VENV)/.browser  ## The tests that are too
 	$(BIN)/pytest -m nightly
 
 .PHONY: check
-check: $(VENV)/.installed-dev  ## Style, types, layers
+check: $(VENV)/.installed-dev  ## Style, types, layers (the tidy test runs with the others)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/test_tidy.py
 
 .PHONY: data
 data: $(VENV)/.installed-dev  ## Rebuild the pocket model's pictures from their packages
-	$(BIN)/python -m inference.training.art
+	$(BIN)/python -m inference.training.art --out data/pocket
 
 .PHONY: eval
 eval: $(VENV)/.installed-dev  ## Judge the pocket models and rewrite docs/pocket.md
-	$(BIN)/python -m inference.training.evaluate
+	$(BIN)/python -m inference.training.evaluate --model weights --out docs
 
 .PHONY: bench
 bench: $(VENV)/.installed-dev $(VENV)/.browser  ## Measure the pocket model and the page's latency
@@ -73,9 +72,9 @@ install-failed:
 	@echo "needed; df -h .), the package index cannot be reached, or a package has no build for this"
 	@echo "machine and no compiler is there (on Debian and Ubuntu: apt install build-essential)."
 
-# The browser tests drive Debian's Chromium; a browser elsewhere: CHROMIUM=/path make test.
+# The browser tests drive Debian's Chromium.
 $(VENV)/.browser: | $(VENV)/.installed-dev
-	@if [ -z "$${CHROMIUM:-}" ] && ! command -v chromium >/dev/null; then \
+	@if ! command -v chromium >/dev/null; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get install -y -qq chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium >/dev/null; }; \
 	  else echo "No Chromium here: the browser tests will be skipped (apt install chromium)."; fi; fi
