@@ -43,7 +43,7 @@ eval: $(VENV)/.installed-dev  ## Judge the pocket models and rewrite docs/pocket
 
 .PHONY: bench
 bench: $(VENV)/.installed-dev $(VENV)/.browser  ## Measure the pocket model and the page's latency
-	$(BIN)/python benchmarks/pocket.py
+	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/latency.py
 
 .PHONY: clean
