@@ -184,6 +184,9 @@ def test_hundreds_of_pictures_come_a_page_at_a_time(context: BrowserContext, wor
     page.locator(".strip .picture").first.click()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("dialog")).to_contain_text("picture 27")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("dialog")).to_contain_text("picture 29")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
 

@@ -30,7 +30,8 @@ _WITH_KEY = """(...fields) => {
 }"""
 _ANSWERED = "(key) => window.atelier.answered(key)"
 _LOADED = "() => window.atelier.loaded()"
-_DIRECT: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+# "once", Gradio's default, drops a press while an earlier one is on its way; our keys allow more.
+_DIRECT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "multiple"}
 _SEED_BUTTON = '<button type="button" class="seed-lock">Keep the last one</button>'
 
 
@@ -75,6 +76,7 @@ def _wire(studio: Studio, demo: gr.Blocks, form: Form, feed: gr.HTML) -> None:
         "inputs_kwargs": {name: fields[name] for name in ("model", "size", "images")},
         "outputs": form.price,
         **_DIRECT,
+        "trigger_mode": "always_last",  # the price of what the form says now, whatever was asked
     }
     listing: dict[str, Any] = {
         "fn": compose.listing_models(studio),

@@ -106,6 +106,7 @@ class Feed {
   draw() {
     const newestFirst = [...this.jobs.values()].sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
     const [newest] = newestFirst;
+    this.viewer.newest = newest?.state === "finished" ? newest : null;
     drawStage(this.root, newest, this.viewer);
     drawOthers(this.root, newestFirst.slice(1).filter((job) => ACTIVE.has(job.state)));
     const done = newestFirst.slice(1).filter((job) => job.state === "finished");

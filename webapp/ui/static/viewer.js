@@ -31,9 +31,8 @@ export class Viewer {
   }
 
   album() {
-    const jobs = this.neighbours() ?? [];
-    const staged = jobs.some((job) => job.id === this.at.job.id) ? [] : [this.at.job];
-    return [...staged, ...jobs].flatMap((job) => job.pictures
+    const jobs = [this.newest, ...(this.neighbours() ?? [])].filter(Boolean);
+    return jobs.flatMap((job) => job.pictures
       .map((picture, index) => ({ job, index, picture }))
       .filter(({ picture }) => !picture.refused));
   }
@@ -62,6 +61,8 @@ export class Viewer {
           h("a", { class: "button primary", href: `/media/${picture.id}?download=1`, download: true }, "Download"),
           reuseButton(this.root, { id: job.id }),
           h("div", { class: "turn" }, step("Previous", -1), step("Next", 1)))), close);
-    if (focused) [...this.dialog.querySelectorAll("button")].find((b) => b.textContent === focused)?.focus();
+    // Drawing anew took the focus away; without it inside, the dialog would hear no more arrow keys.
+    const again = [...this.dialog.querySelectorAll("button:not(:disabled), a")];
+    if (this.dialog.open) (again.find((one) => one.textContent === focused) ?? again[0]).focus();
   }
 }
