@@ -116,12 +116,12 @@ def _table(title: str, rows: Mapping[str, Figures], names: Sequence[str]) -> str
     there = [rows[name] for name in names if name in rows]
     if len(there) < 2:
         return ""
-    head = ["row", "steps", "guidance", *(head.replace("_", " ") for head in HEADS)]
+    head = ["row", "steps", "guidance", "pictures", *(head.replace("_", " ") for head in HEADS)]
     head += ["Fréchet", "diversity", "pixels off", "s/picture"]
     lines = [f"## {title}", "", _line(head), _line(["---"] * len(head))]
     for row in there:
         guidance = {"pocket-raw": "3.5", "pocket-turbo": "0"}.get(row.get("weights", ""), "")
-        cells = [row["name"], str(row.get("steps", "")), guidance]
+        cells = [row["name"], str(row.get("steps", "")), guidance, _pictures(row)]
         cells += [_share(row, name) for name in HEADS]
         cells += [
             _number(row, "frechet"),
@@ -130,10 +130,8 @@ def _table(title: str, rows: Mapping[str, Figures], names: Sequence[str]) -> str
             _number(row, "seconds_per_picture"),
         ]
         lines.append(_line(cells))
-    first = there[0]
-    counts = {name: first["accuracy"][name]["of"] for name in HEADS if name in first["accuracy"]}
-    said = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
-    lines += ["", f"Pictures judged: {said}. Drawn on: {first['device']}, in batches."]
+    devices = ", ".join(sorted({row["device"] for row in there}))
+    lines += ["", f"Pictures: of one subject + of two subjects. Drawn in batches on: {devices}."]
     return "\n".join(lines)
 
 
@@ -228,6 +226,11 @@ def _training(record: Figures | None) -> str:
             lines += [_line(["loss", *(f"{value:.4g}" for value in losses)])]
         lines.append("")
     return "\n".join(lines).rstrip()
+
+
+def _pictures(row: Figures) -> str:
+    counts = (row["accuracy"].get(head, {}).get("of", 0) for head in ("subject", "pair_subjects"))
+    return " + ".join(str(count) for count in counts)
 
 
 def _share(row: Figures, head: str) -> str:
