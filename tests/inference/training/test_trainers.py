@@ -1,4 +1,4 @@
-"""The whole chain on a CPU: VAE, Raw, Turbo, LoRA; stopped and resumed; by the commands people type.
+"""The chain on a CPU: VAE, Raw, Turbo, LoRA; stopped and resumed; by the commands people type.
 
 Everything is tiny and unlearned; what must hold is that each stage reads what the one before wrote,
 that a stopped run goes on as if it had not been, and that diffusers takes the results.
