@@ -132,19 +132,24 @@ def _run_row(
     if row.diverse:
         figures["diversity"] = round(_diversity(pipe, row, plan, judge), 4)
     _keep(plan, row.name, figures)
-    verdicts = [_verdict_words(marks, at) for at in range(len(labels))]
-    chosen = _spread(len(pictures), SHEET_PICTURES)
-    report.sheet(
-        plan.out / "pocket" / f"{row.name}.webp",
-        pictures[chosen],
-        [captions[at] for at in chosen],
-        [verdicts[at] for at in chosen],
-    )
+    if not row.change:  # a variant's pictures look like its twin's; their difference is a figure
+        _write_sheet(plan.out / "pocket" / f"{row.name}.webp", pictures, captions, marks)
     print(
         json.dumps({"row": row.name, **figures["accuracy"], "seconds": round(seconds, 1)}),
         flush=True,
     )
     return pictures
+
+
+def _write_sheet(path: Path, pictures: Bytes, captions: Sequence[str], marks: Marks) -> None:
+    """Draw the contact sheet of SHEET_PICTURES pictures, evenly spaced in the list."""
+    chosen = _spread(len(pictures), SHEET_PICTURES)
+    report.sheet(
+        path,
+        pictures[chosen],
+        [captions[at] for at in chosen],
+        [_verdict_words(marks, at) for at in chosen],
+    )
 
 
 def look(judge: Judge, pictures: Bytes) -> Verdict:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 # A sheet of 50 pictures in rows of 10 stays under 2000 px wide, what a browser shows whole.
-TILE_PX, CAPTION_PX, COLUMNS = 192, 50, 10
+TILE_PX, CAPTION_PX, COLUMNS = 192, 64, 10
 WRAP_LETTERS = 33
 HEADS = ("subject", "style", "background", "pair_subjects", "relation")
 MAIN_ROWS = ("real", "real-through-vae", "raw-52", "raw-28", "turbo-8", "turbo-4")
@@ -55,7 +55,13 @@ def write(out: Path, model: Path) -> str:
         )
         if part
     )
-    parts = [_opening(card), tables, _sheets(folder), _training(_read(model / "training.json"))]
+    parts = [
+        _opening(card),
+        tables,
+        _by_eye(folder),
+        _sheets(folder),
+        _training(_read(model / "training.json")),
+    ]
     (out / "pocket.md").write_text("\n\n".join(part for part in parts if part) + "\n")
     return tables
 
@@ -80,10 +86,10 @@ def sheet(
 
 
 def _wrap(text: str) -> str:
-    """Break a caption into at most three lines."""
+    """Break a caption into at most four lines."""
     lines = [""]
     for word in text.split():
-        if lines[-1] and len(lines[-1]) + len(word) + 1 > WRAP_LETTERS and len(lines) < 3:
+        if lines[-1] and len(lines[-1]) + len(word) + 1 > WRAP_LETTERS and len(lines) < 4:
             lines.append(word)
         else:
             lines[-1] = f"{lines[-1]} {word}".strip()
@@ -206,6 +212,12 @@ def _sheets(folder: Path) -> str:
     for path in sorted(folder.glob("*.webp")):
         lines += ["", f"### {path.stem}", "", f"![{path.stem}](pocket/{path.name})"]
     return "\n".join(lines) if len(lines) > 3 else ""
+
+
+def _by_eye(folder: Path) -> str:
+    """What a person saw in the sheets: the one part that is written by hand."""
+    path = folder / "by-eye.md"
+    return f"## By eye\n\n{path.read_text().strip()}" if path.exists() else ""
 
 
 def _training(record: Figures | None) -> str:

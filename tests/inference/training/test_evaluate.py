@@ -84,8 +84,10 @@ def test_a_report_is_written_from_real_pictures(
     assert "raw-28" not in page
     training = {"stages": [{"stage": "vae", "command": "run it", "seed": 3, "loss": [[1, 0.5]]}]}
     (model / "training.json").write_text(json.dumps(training))
+    (tmp_path / "pocket" / "by-eye.md").write_text("All of them.")
     evaluate.main([*command[:-1], "none"])
     page = (tmp_path / "pocket.md").read_text()
     assert "| turbo-4 | 4 | 0 |" in page, "figures of an earlier run stay"
     assert "    run it" in page
+    assert "## By eye\n\nAll of them." in page
     assert "| loss | 0.5 |" in page
