@@ -5,6 +5,9 @@ tool endpoint). The door stands before all of them: nothing under a page's path 
 a live session whose role may see that page. Streams that are open when a session ends, a member
 is suspended or changes role are cut by `watch`, which asks the database once a second whether the
 sessions behind them still hold; that also holds across several web processes.
+
+What Gradio offers and no page of ours uses stays outside: its developers' routes, and the page
+parameter of its addresses, which it answers with a fault.
 """
 
 import asyncio
@@ -12,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode
 
 from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
@@ -19,7 +23,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from licensing import agreements
-from licensing.errors import AtelierError, NotAllowed
+from licensing.errors import AtelierError, NotAllowed, NotFound
 from licensing.seats import Page, Role, may
 from webapp.errors import answer, wants_page
 from webapp.identity import SignedIn, SignedOut, look_up, session_cookie
@@ -30,6 +34,11 @@ WATCH_SECONDS = 1.0  # how long a stream may outlive its session
 PAGES = {f"/{page}": page for page in Page}
 # Scripts, styles and fonts of the page library: the same public files for everybody.
 PUBLIC_PARTS = ("/assets/", "/static/", "/svelte/")
+# Answers without an end, which must not outlive their session.
+STREAM_PARTS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/")
+# A stream for developers that looks for changed files twenty times a second.
+CLOSED_PARTS = ("/gradio_api/dev/",)
+GRADIO_PAGE = "page"  # by which Gradio tells the pages of one app apart; ours have one
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +107,11 @@ class Door:
             return
         path: str = scope["path"]
         page = page_of(path)
-        is_stream = path == "/events" or path.endswith("/queue/data")
+        is_stream = path == "/events" or (page is not None and _has(path, STREAM_PARTS))
         if page is None and not is_stream:
             await self._app(scope, receive, send)
             return
+        scope = {**scope, "query_string": without_page(scope["query_string"])}
         request = Request(scope, receive)
         try:
             signed_in = await run_in_threadpool(admit, self._studio, request, page)
@@ -123,11 +133,18 @@ def page_of(path: str) -> Page | None:
     return PAGES[at]
 
 
+def without_page(query: bytes) -> bytes:
+    """Return the query without Gradio's page parameter, however its name is written."""
+    asked = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    kept = [(name, value) for name, value in asked if name != GRADIO_PAGE]
+    return query if len(kept) == len(asked) else urlencode(kept).encode()
+
+
 def admit(studio: Studio, request: Request, page: Page | None) -> SignedIn:
     """Return who is asking if they may enter `page` (None: any member may).
 
-    Raises `SignedOut`, `NotAllowed`, and `AgreementRequired` where a person opens the page that
-    generates: they are sent to the agreements before they have written a prompt.
+    Raises `SignedOut`, `NotAllowed`, `NotFound`, and `AgreementRequired` where a person opens the
+    page that generates: they are sent to the agreements before they have written a prompt.
     """
     signed_in = look_up(studio, request)
     if signed_in is None:
@@ -135,10 +152,17 @@ def admit(studio: Studio, request: Request, page: Page | None) -> SignedIn:
     member = signed_in.member
     if page is not None and not may(member.role, page):
         raise NotAllowed(f"The {page} page is not part of your role ({member.role}).")
+    if page is not None and _has(request.url.path, CLOSED_PARTS):
+        raise NotFound("There is nothing here.")
     if page is Page.CREATE and member.seated and wants_page(request):
         with studio.database.read() as session:
             agreements.require_accepted(session, member.id)
     return signed_in
+
+
+def _has(path: str, parts: tuple[str, ...]) -> bool:
+    """Whether `path` is one of these, below its page."""
+    return f"/{path.partition('/')[2].partition('/')[2]}".startswith(parts)
 
 
 def _read_live_roles(studio: Studio, session_ids: set[uuid.UUID]) -> dict[uuid.UUID, Role]:

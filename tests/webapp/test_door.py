@@ -8,6 +8,7 @@ from sqlalchemy import delete
 
 from licensing import roster
 from licensing.seats import Role
+from webapp.door import without_page
 from webapp.sso.sessions import WebSession, end_sessions
 
 STREAM_SECONDS_MAX = 20.0  # a fault would keep the stream open for ever
@@ -70,3 +71,9 @@ def test_everything_under_a_page_needs_a_session(demo_studio: Running) -> None:
         "/team/gradio_api/upload",
     ):
         assert browser.post(path, json={}).status_code == 401, path
+
+
+def test_the_page_parameter_of_gradio_does_not_pass_the_door() -> None:
+    assert without_page(b"page=x") == b""
+    assert without_page(b"q=a%26b&%70age=x&part=2") == b"q=a%26b&part=2"
+    assert without_page(b"q=a+b&pages=2&x") == b"q=a+b&pages=2&x"
