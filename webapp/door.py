@@ -39,6 +39,8 @@ STREAM_PARTS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/")
 # A stream for developers that looks for changed files twenty times a second.
 CLOSED_PARTS = ("/gradio_api/dev/",)
 GRADIO_PAGE = "page"  # by which Gradio tells the pages of one app apart; ours have one
+# Browsers ask for this one by themselves, before a page has named its icon.
+ICONS = {"/favicon.ico": "/static/mark.svg"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +108,9 @@ class Door:
             await self._app(scope, receive, send)
             return
         path: str = scope["path"]
+        if path in ICONS:
+            await self._app({**scope, "path": ICONS[path]}, receive, send)
+            return
         page = page_of(path)
         is_stream = path == "/events" or (page is not None and _has(path, STREAM_PARTS))
         if page is None and not is_stream:
