@@ -118,8 +118,9 @@ def header_html(member: Member, *, active: Page | None) -> str:
         '<header class="site-header"><a class="button skip-link" href="#content">Skip to content'
         f'</a><a class="brand" href="/">{MARK}<span>Atelier</span></a>'
         f'<nav class="site-nav" aria-label="Pages">{links}</nav>'
-        '<details class="site-account"><summary aria-label="Account of '
-        f'{escape(member.name)}"><span class="avatar" aria-hidden="true">{escape(initials)}</span>'
+        '<details class="site-account"><summary>'
+        f'<span class="avatar" aria-hidden="true">{escape(initials)}</span>'
+        '<span class="visually-hidden">Account of </span>'
         f'<span class="name">{escape(member.name)}</span></summary><div class="menu">'
         f'<p><strong>{escape(member.name)}</strong><br><span class="muted small">'
         f"{escape(member.email)} · {escape(member.role)}</span></p>"

@@ -12,12 +12,21 @@
       document.body.classList.toggle("dark", dark);
     }
   };
+  // The menu says which appearance is on; it is drawn after this script has run.
+  const mark = () => {
+    const chosen = root.dataset.theme ?? "system";
+    for (const button of document.querySelectorAll("[data-set-theme]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.setTheme === chosen));
+    }
+  };
   apply();
   system.addEventListener("change", apply);
+  document.addEventListener("toggle", mark, true);
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-set-theme]");
     if (!button) return;
     localStorage.setItem("atelier-theme", button.dataset.setTheme);
     apply();
+    mark();
   });
 })();
