@@ -21,7 +21,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from psycopg.errors import UniqueViolation
-from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, select, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    UniqueConstraint,
+    select,
+    text,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -242,6 +251,10 @@ class Hold(Base):
 
     __tablename__ = "hold"
     __table_args__ = (
+        # One organisation's money never waits for another one's member.
+        ForeignKeyConstraint(
+            ["member_id", "organisation_id"], ["member.id", "member.organisation_id"]
+        ),
         CheckConstraint("amount_micros > 0", name="amount"),
         CheckConstraint("state IN ('held', 'settled', 'released', 'expired')", name="state"),
         CheckConstraint("(state = 'held') = (resolved_at IS NULL)", name="resolved_at"),
@@ -254,7 +267,7 @@ class Hold(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organisation.id"))
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("account.id"))
-    member_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("member.id"))
+    member_id: Mapped[uuid.UUID]
     generation_id: Mapped[uuid.UUID] = mapped_column(unique=True)
     amount_micros: Mapped[int]
     price_version: Mapped[str]

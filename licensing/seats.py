@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, select, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from licensing import seat_history
@@ -276,6 +276,7 @@ class Member(Base):
         ),
         CheckConstraint("status IN ('active', 'suspended', 'removed')", name="status"),
         CheckConstraint("status <> 'removed' OR NOT seated", name="removed_unseated"),
+        UniqueConstraint("id", "organisation_id"),  # so that a hold can name both together
         Index(
             "ix_member_issuer_subject",
             "issuer",

@@ -159,6 +159,21 @@ def test_one_generation_has_one_hold(database: Database) -> None:
     assert balance(database, people) == Balance(100_000, 10_000)
 
 
+def test_money_is_never_held_for_another_organisations_member(database: Database) -> None:
+    people, strangers = team(database), team(database)
+    with pytest.raises(IntegrityError), database.transaction() as session:
+        ledger.hold(
+            session,
+            organisation_id=people.id,
+            member_id=strangers.creator.id,
+            generation_id=uuid.uuid4(),
+            amount_micros=1,
+            price_version="2026-11",
+        )
+    with database.read() as session:
+        assert ledger.balance(session, people.id).held_micros == 0
+
+
 def test_expired_holds_free_their_money_once(database: Database) -> None:
     people = team(database, balance_micros=100_000)
     with database.transaction() as session:
