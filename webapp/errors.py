@@ -4,6 +4,7 @@ AtelierError                  its own status, code and sentence
 ├── SignedOut                 a browser is sent to sign-in, with a sentence where it was before
 └── AgreementRequired         a browser is sent to the agreements
 OperationalError              503: the database does not answer
+DataError                     422: a value that no column can hold, such as text with a NUL
 HTTPException, validation     Starlette's status with a sentence of ours
 anything else                 500: the traceback goes to the log, nothing of it to the answer
 """
@@ -14,7 +15,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -51,7 +52,8 @@ log = logging.getLogger("atelier.web")
 
 def install(app: FastAPI) -> None:
     """Make `app` answer every error through `answer`."""
-    for kind in (AtelierError, OperationalError, HTTPException, RequestValidationError):
+    expected = (AtelierError, OperationalError, DataError, HTTPException, RequestValidationError)
+    for kind in expected:
         app.add_exception_handler(kind, answer)
     app.add_exception_handler(Exception, answer_fault)
 
@@ -94,6 +96,9 @@ def _describe(error: Exception) -> tuple[int, str, str]:
     if isinstance(error, OperationalError):
         log.warning("the database does not answer: %s", error)
         return 503, "database_away", DATABASE_AWAY
+    if isinstance(error, DataError):
+        log.warning("the database refuses a value: %s", error.orig)
+        return 422, "invalid_request", SENTENCES[422]
     if isinstance(error, RequestValidationError):
         return 422, "invalid_request", SENTENCES[422]
     if isinstance(error, HTTPException):

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from running import Running, sign_in, start
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from starlette.responses import Response
 
 from licensing import invites, roster
@@ -16,6 +16,8 @@ from licensing.seats import Role
 from webapp import demo
 from webapp.identity import set_session_cookie
 from webapp.settings import read_settings
+from webapp.sso import attempts
+from webapp.sso.attempts import SignInAttempt
 from webapp.sso.sessions import WebSession
 from webapp.sso.sign_in import safe_next
 
@@ -116,6 +118,33 @@ def test_a_sign_in_leads_back_to_where_the_person_was(demo_studio: Running) -> N
     assert sign_in(browser, "demo-finance", "/finance?month=2026-11").headers["location"] == (
         "/finance?month=2026-11"
     )
+
+
+def test_a_flood_of_departures_keeps_a_bounded_number_of_rows(
+    demo_studio: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "ATTEMPTS_MAX", 3)
+    for _ in range(5):
+        assert demo_studio.browser().get("/login/demo").status_code == 302
+    with demo_studio.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(SignInAttempt)) == 3
+    assert sign_in(demo_studio.browser()).headers["location"] == "/create", "the newest stay"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/login/demo?invite=%00", 422),
+        (f"/login/demo?invite={'a' * 65}", 404),
+        ("/callback/demo?state=%00", 422),
+    ],
+)
+def test_nonsense_in_a_sign_ins_address_is_no_fault_of_ours(
+    demo_studio: Running, path: str, status: int
+) -> None:
+    browser = demo_studio.browser()
+    browser.get("/login/demo")
+    assert browser.get(path).status_code == status
 
 
 def test_signing_out_ends_the_session_here_and_at_the_provider(demo_studio: Running) -> None:

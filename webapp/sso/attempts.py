@@ -2,7 +2,8 @@
 
 Owns the table `sign_in_attempt`. State, nonce and PKCE verifier stay on the server; the browser
 holds one random value that ties the attempt to it. An attempt is taken once and lives ten minutes,
-and each tab has its own, so that two tabs can sign in at the same time.
+and each tab has its own, so that two tabs can sign in at the same time. Nobody has signed in yet
+when one is kept, so there is a number of them above which the oldest go.
 """
 
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from licensing.db import Base, now
 
 ATTEMPT_LIFETIME = timedelta(minutes=10)  # time enough for a second factor
+# More than a large company on a Monday morning; a flood of visits fills no disk.
+ATTEMPTS_MAX = 5_000
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,12 @@ def remember(
     pending: dict[str, Any],
     journey: Journey,
 ) -> None:
-    """Keep an attempt, and forget those that ran out."""
+    """Keep an attempt, and forget those that ran out and the oldest above `ATTEMPTS_MAX`."""
     at = now()
     session.execute(delete(SignInAttempt).where(SignInAttempt.expires_at <= at))
+    newest_first = select(SignInAttempt.state).order_by(SignInAttempt.expires_at.desc())
+    too_many = newest_first.offset(ATTEMPTS_MAX - 1)
+    session.execute(delete(SignInAttempt).where(SignInAttempt.state.in_(too_many)))
     session.add(
         SignInAttempt(
             state=state,

@@ -31,6 +31,7 @@ from webapp.studio import Studio, studio_of
 
 ATTEMPT_COOKIE = "atelier_sign_in"
 NEXT_CHARACTERS_MAX = 512  # a page's path with its query; longer ones lead home
+INVITE_CHARACTERS_MAX = 64  # a token has 43
 NOT_NEXT = ("/login", "/logout", "/callback", "/signed-out")  # would lead round in circles
 
 router = APIRouter()
@@ -72,7 +73,7 @@ async def start(request: Request, key: str) -> Response:
     browser = request.cookies.get(ATTEMPT_COOKIE) or secrets.token_urlsafe(32)
     journey = Journey(
         next_path=safe_next(request.query_params.get("next")),
-        invite_token=request.query_params.get("invite"),
+        invite_token=_invite_token(request),
     )
 
     def keep() -> None:
@@ -166,6 +167,13 @@ def _provider(studio: Studio, key: str) -> Provider:
     if provider is None:
         raise NotFound("There is no such sign-in provider.")
     return provider
+
+
+def _invite_token(request: Request) -> str | None:
+    token = request.query_params.get("invite")
+    if token is not None and len(token) > INVITE_CHARACTERS_MAX:
+        raise NotFound("This invite is not valid. Follow the link as you received it.")
+    return token
 
 
 def _clients(request: Request) -> OAuth:
