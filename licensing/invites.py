@@ -61,7 +61,8 @@ def invite(
     `NotAllowed`.
     """
     address = email.strip().lower()
-    if len(address) > EMAIL_CHARACTERS_MAX or _EMAIL.fullmatch(address) is None:
+    is_address = _EMAIL.fullmatch(address) is not None and address.isprintable()
+    if len(address) > EMAIL_CHARACTERS_MAX or not is_address:
         raise InvalidEmail(f"“{email.strip()[:80]}” is not an e-mail address.")
     actor = roster.require_admin(session, actor)
     if role == Role.OWNER and actor.role != Role.OWNER:

@@ -145,7 +145,17 @@ def test_nobody_is_invited_twice_or_into_their_own_team(database: Database) -> N
 
 
 @pytest.mark.parametrize(
-    "email", ["", "nobody", "a@b", "a b@c.example", "a@b@c.example", f"{'x' * 250}@y.example"]
+    "email",
+    [
+        "",
+        "nobody",
+        "a@b",
+        "a b@c.example",
+        "a@b@c.example",
+        f"{'x' * 250}@y.example",
+        "a\0@b.example",
+        "a\u202e@b.example",
+    ],
 )
 def test_what_is_no_address_is_refused(database: Database, email: str) -> None:
     people = team(database)
