@@ -2,7 +2,8 @@
 
 It loads no torch and serves no other queue, so that the sweep runs while every GPU worker is busy,
 hangs or is dead. The message travels through the broker like any other: where several hosts run a
-beat, sweeps simply meet more often, which is safe.
+beat, sweeps simply meet more often, which is safe. It also tidies the folder of pictures, where it
+can be seen from here: one part every few minutes.
 """
 
 import logging
@@ -12,8 +13,10 @@ from celery import Celery, signals
 from celery.beat import EmbeddedService
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from inference.queue import SWEEP, SWEEP_QUEUE, create_celery, enqueue
+from inference.orphans import TIDY_SECONDS, tidy
+from inference.queue import SWEEP, SWEEP_QUEUE, TIDY, create_celery, enqueue
 from inference.settings import Settings
+from inference.storage import Storage
 from inference.sweep import SWEEP_SECONDS, sweep
 from licensing.db import connect
 
@@ -43,9 +46,10 @@ def run_beat(settings: Settings) -> None:
 
 
 def create_beat(settings: Settings) -> Celery:
-    """Return the Celery application with the sweep and its schedule."""
+    """Return the Celery application with the sweep, the tidying, and their schedule."""
     celery = create_celery(settings.broker_url)
     database = connect(settings.database_url)
+    storage = Storage(settings.pictures_folder)
 
     @celery.task(name=SWEEP)  # type: ignore[untyped-decorator]
     def task() -> None:
@@ -57,12 +61,24 @@ def create_beat(settings: Settings) -> Celery:
         if swept.requeued or swept.failed or swept.expired:
             _log.warning("Repaired: %s", swept)
 
+    @celery.task(name=TIDY)  # type: ignore[untyped-decorator]
+    def tidy_task() -> None:
+        try:
+            tidy(database, storage)
+        except (OperationalError, InterfaceError, OSError) as error:
+            _log.warning("Orphan files were not looked for: %s", error)
+
     celery.conf.beat_schedule = {
         "sweep": {
             "task": SWEEP,
             "schedule": SWEEP_SECONDS,
             # A sweep that nobody took in time is worth nothing: the next one does its work.
             "options": {"queue": SWEEP_QUEUE, "expires": SWEEP_SECONDS},
-        }
+        },
+        "tidy": {
+            "task": TIDY,
+            "schedule": TIDY_SECONDS,
+            "options": {"queue": SWEEP_QUEUE, "expires": TIDY_SECONDS},
+        },
     }
     return celery

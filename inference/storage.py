@@ -8,10 +8,16 @@ import contextlib
 import os
 import re
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+FOLDERS = 256  # one for each first byte of a picture's id
+
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}\.(png|webp)")
+# What `put` writes under, with the name that it has until it is whole.
+_FILE = re.compile(r"([0-9a-f]{32})\.(png|webp|[0-9a-f]{32}\.part)")
 
 
 def picture_key(picture_id: uuid.UUID) -> str:
@@ -22,6 +28,15 @@ def picture_key(picture_id: uuid.UUID) -> str:
 def thumbnail_key(picture_id: uuid.UUID) -> str:
     """Return the key of the small one (WebP)."""
     return f"{picture_id.hex[:2]}/{picture_id.hex}.webp"
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file as it lies in the folder: whose picture it is, and since when."""
+
+    path: Path
+    picture_id: uuid.UUID
+    written_at: datetime
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,20 @@ class Storage:
     def delete(self, key: str) -> None:
         """Remove what lies under `key`, if anything does."""
         self.path(key).unlink(missing_ok=True)
+
+    def files(self, folder: int) -> Iterator[StoredFile]:
+        """Yield what `put` left in one of the `FOLDERS`, whole or not; other files are not ours."""
+        try:
+            entries = list(os.scandir(self.root / f"{folder:02x}"))
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            named = _FILE.fullmatch(entry.name)
+            if named is None:
+                continue
+            with contextlib.suppress(FileNotFoundError):  # it went, or got its name, just now
+                written_at = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
+                yield StoredFile(Path(entry.path), uuid.UUID(named[1]), written_at)
 
     def path(self, key: str) -> Path:
         """Return the file of `key`. Raises `ValueError` for what this module did not make."""
