@@ -108,9 +108,10 @@ def pricing(studio: Studio) -> Handler:
             f"<p><strong>{format_usd(quoted.total_micros)}</strong> for {quoted.images} {noun}</p>"
         )
         left = available - quoted.total_micros
-        if left < 0:
-            return [cost, f'<p class="short">{balance} · {format_usd(-left)} is missing</p>']
-        return [cost, f"<p>{balance} · {format_usd(left)} left after</p>"]
+        style, words = ("short", "is missing") if left < 0 else ("", "left after")
+        standing = f'<span class="number">{balance} ·</span>'  # a line ends here, not inside
+        after = f'<span class="number">{format_usd(abs(left))} {words}</span>'
+        return [cost, f'<p class="{style}">{standing} {after}</p>']
 
     return price
 

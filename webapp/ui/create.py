@@ -32,6 +32,7 @@ _ANSWERED = "(key) => window.atelier.answered(key)"
 _LOADED = "() => window.atelier.loaded()"
 # "once", Gradio's default, drops a press while an earlier one is on its way; our keys allow more.
 _DIRECT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "multiple"}
+_HEADING = '<h1 class="visually-hidden" id="content" tabindex="-1">Create pictures</h1>'
 _SEED_BUTTON = '<button type="button" class="seed-lock">Keep the last one</button>'
 
 
@@ -55,7 +56,7 @@ def build(studio: Studio) -> gr.Blocks:
     """Lay out the page and wire its handlers."""
     with shell.page(studio, title="Create", active=Page.CREATE) as demo:
         with gr.Column(elem_id="composer", elem_classes="atelier"):
-            gr.HTML('<span id="content" tabindex="-1"></span>', apply_default_css=False)
+            gr.HTML(_HEADING, apply_default_css=False)
             form = _lay_out(models.CATALOGUE[0])
         feed = gr.HTML(
             html_template=FEED,

@@ -30,9 +30,12 @@ FEED = f"""
   <section class="stage" aria-label="Newest job" hidden></section>
   <ul class="others" aria-label="Other jobs in progress" hidden></ul>
   <section class="feed-empty" hidden>
-    <h1>Your first picture</h1>
+    <h2>Your first picture</h2>
     <p class="muted">Write what it should show, or begin with one of these.</p>
     <ul class="examples">{_BUTTONS}</ul>
+    <p class="muted small">Pocket Turbo and Pocket Raw are small models made for this studio; they
+      are not Krea 2. They draw one or two everyday things in four illustration styles. Ask them for
+      people, text, scenery or photographs and you get an arbitrary picture.</p>
   </section>
   <section class="gallery" aria-label="Earlier pictures"></section>
   <p class="notice bad gallery-error" role="alert" hidden>The older pictures could not be fetched.

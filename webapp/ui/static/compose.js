@@ -24,12 +24,21 @@ function answered(key) {
 
 // Screen readers hear which control is wrong, and read the sentence with it.
 function mark(field) {
+  delete field.dataset.edited;
   const isWrong = Boolean(field.querySelector(".field-error"));
   for (const control of field.querySelectorAll("textarea, input[type=text]")) {
     control.setAttribute("aria-invalid", String(isWrong));
     control.setAttribute("aria-describedby", field.querySelector(".slot").id);
   }
 }
+
+// What a sentence says of a field is out of date as soon as the field says something else.
+document.addEventListener("input", (event) => {
+  const field = event.target.closest?.("#composer .atelier-field");
+  if (!field?.querySelector(".field-error")) return;
+  field.dataset.edited = "yes";
+  event.target.setAttribute("aria-invalid", "false");
+});
 
 function loaded() {
   scrollTo({ top: 0, behavior: "smooth" });
@@ -62,6 +71,17 @@ document.addEventListener("click", (event) => {
   prompt.dispatchEvent(new Event("input", { bubbles: true }));
   prompt.focus();
 });
+
+// Gradio names every radio button differently, and anew after each choice: four groups of one, in
+// which the arrow keys do nothing. Named alike, they are one stop of the Tab key, arrows inside.
+function nameCounts() {
+  for (const input of document.querySelectorAll("#images input")) {
+    if (input.name !== "images") input.name = "images";
+  }
+}
+document.addEventListener("focusin", nameCounts);
+new MutationObserver(nameCounts)
+  .observe(document.documentElement, { subtree: true, attributeFilter: ["name"] });
 
 // The seed's lock: keeps the newest job's seed, or lets it be random again.
 function showLock() {

@@ -89,7 +89,8 @@ function frame(job, viewer) {
 
 function grid(job, items) {
   const style = `--aspect:${job.width / job.height};--count:${items.length}`;
-  return h("ul", { class: "frame", "data-count": items.length, style }, items);
+  return h("div", { class: "easel" },
+    h("ul", { class: "frame", "data-count": items.length, style }, items));
 }
 
 function pictures(job, viewer) {
