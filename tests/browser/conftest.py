@@ -18,9 +18,10 @@ from factories import team
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 from psycopg import sql
 from running import Running, free_port, serve
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from inference import presence
+from inference.generations import Generation
 from webapp.app import create_app
 from webapp.host.servers import Server
 from webapp.identity import cookie_name
@@ -98,6 +99,12 @@ def worker_is_there(studio: Running, *, is_there: bool) -> None:
         presence.report(session, said)
         later = "clock_timestamp() + interval '1 hour'" if is_there else "now() - interval '1 hour'"
         session.execute(text(f"UPDATE worker_presence SET heartbeat_at = {later}"))
+
+
+def newest(work: Work) -> Generation:
+    with work.running.database.read() as session:
+        own = select(Generation).where(Generation.member_id == work.member.id)
+        return session.scalars(own.order_by(Generation.created_at.desc()).limit(1)).one()
 
 
 @pytest.fixture

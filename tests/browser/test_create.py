@@ -4,7 +4,7 @@ import re
 
 import pytest
 from atelier_at_work import Work
-from conftest import open_page, worker_is_there
+from conftest import newest, open_page, worker_is_there
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from sqlalchemy import func, select
 
@@ -19,12 +19,6 @@ def jobs(work: Work) -> int:
     with work.running.database.read() as session:
         own = Generation.member_id == work.member.id
         return session.scalar(select(func.count()).select_from(Generation).where(own)) or 0
-
-
-def newest(work: Work) -> Generation:
-    with work.running.database.read() as session:
-        own = select(Generation).where(Generation.member_id == work.member.id)
-        return session.scalars(own.order_by(Generation.created_at.desc()).limit(1)).one()
 
 
 def prompt(page: Page) -> Locator:

@@ -1,0 +1,227 @@
+"""Every page under axe-core, light and dark, wide and narrow; and the studio without a mouse.
+
+axe-core is somebody else's measure of WCAG: roles, names, contrast, headings, landmarks. It is
+fetched by npm once and injected from its file; the browser itself still reaches nothing outside.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from at_desk import become, open_desk
+from atelier_at_work import Work, agree
+from conftest import newest
+from factories import Team, team
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from running import Running
+
+from licensing import moderation
+
+pytestmark = pytest.mark.browser
+
+PACKAGE = "axe-core@4.14.1"
+WIDTHS = (1440, 390)
+TABS_MAX = 24  # more stops than the page has before its first picture
+
+
+@pytest.fixture(scope="session")
+def axe(pytestconfig: pytest.Config) -> str:
+    """The checker's source; kept between runs."""
+    assert pytestconfig.cache is not None
+    folder = pytestconfig.cache.mkdir("axe-core")
+    script: Path = folder / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.exists():
+        if shutil.which("npm") is None:
+            pytest.skip("npm is not installed here, so axe-core cannot be had")
+        command = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", PACKAGE]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            pytest.skip(f"npm could not install {PACKAGE}: {made.stderr.strip()[-300:]}")
+    return script.read_text("utf-8")
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def stranger(chromium: Browser, scheme: str) -> Iterator[Page]:
+    """Somebody who has not signed in."""
+    context = chromium.new_context()
+    yield painted(context, scheme)
+    context.close()
+
+
+@pytest.fixture
+def crew(studio: Running) -> Team:
+    """A team with a finished job, a refused prompt and a picture to be looked at."""
+    made = team(studio.database)
+    maker = Work(studio, made.creator)
+    agree(maker, made.creator)
+    job = maker.finished("two people fighting")
+    with studio.database.transaction() as session:
+        for index in (None, 0):
+            moderation.record(
+                session,
+                organisation_id=made.id,
+                member_id=made.creator.id,
+                generation_id=None if index is None else job.id,
+                picture_index=index,
+                subject="prompt" if index is None else "image",
+                action="block" if index is None else "review",
+                category="violence",
+                source="test",
+                excerpt="two people fighting",
+            )
+    return made
+
+
+def assert_accessible(page: Page, axe: str) -> None:
+    page.evaluate(axe)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        faults = [
+            f"{width} px, {fault['impact']}: {fault['help']}: {place['html']}"
+            for fault in found["violations"]
+            for place in fault["nodes"]
+        ]
+        assert not faults, "\n".join(faults)
+
+
+def test_the_pages_before_and_beside_the_studio(stranger: Page, studio: Running, axe: str) -> None:
+    stranger.goto(f"{studio.settings.url}/login")
+    assert_accessible(stranger, axe)
+    stranger.get_by_text("Continue with the demo provider").click()
+    expect(stranger.get_by_role("heading", name="Who do you want to be?")).to_be_visible()
+    assert_accessible(stranger, axe)
+    for path in ("/nothing-here", "/signed-out"):
+        stranger.goto(f"{studio.settings.url}{path}")
+        assert_accessible(stranger, axe)
+
+
+def test_the_agreements(context: BrowserContext, work: Work, scheme: str, axe: str) -> None:
+    page = painted(context, scheme)
+    page.goto(f"{work.running.settings.url}/agreements")
+    assert_accessible(page, axe)
+
+
+def test_the_creator_page(context: BrowserContext, work: Work, scheme: str, axe: str) -> None:
+    page = painted(context, scheme)
+    page.goto(f"{work.running.settings.url}/create")
+    page.wait_for_selector(".feed[data-state=ready]")
+    page.wait_for_selector("#price strong")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#prompt-error .field-error")).to_be_visible()
+    assert_accessible(page, axe)
+    work.finished("a red apple", images=2)
+    expect(page.locator(".stage .picture")).to_have_count(2)
+    page.locator("#model summary").click()
+    assert_accessible(page, axe)
+    page.keyboard.press("Escape")
+    page.locator(".stage .picture").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert_accessible(page, axe)
+
+
+def test_the_desks(
+    context: BrowserContext, studio: Running, crew: Team, scheme: str, axe: str
+) -> None:
+    become(context, studio, crew.owner)
+    page = painted(context, scheme)
+    for path in ("/finance", "/review", "/team"):
+        page.goto(f"{studio.settings.url}{path}")
+        page.wait_for_selector("[data-view]:not([aria-busy])")
+        assert_accessible(page, axe)
+    page.get_by_role("button", name="Invite someone").click()
+    expect(page.get_by_label("E-mail address")).to_be_focused()
+    assert_accessible(page, axe)
+
+
+def test_four_pages_fit_the_header_of_a_phone(
+    context: BrowserContext, studio: Running, crew: Team
+) -> None:
+    become(context, studio, crew.owner)
+    page = open_desk(context, Work(studio, crew.owner), "/team")
+    page.set_viewport_size({"width": 360, "height": 780})
+    links = page.get_by_role("navigation", name="Pages").get_by_role("link")
+    expect(links).to_have_text(["Create", "Team", "Finance", "Review"])
+    for link in links.all():
+        box = link.bounding_box()
+        assert box is not None
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= 360
+        assert box["height"] == 44, "one line of words"
+        assert link.evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
+def test_a_picture_by_keyboard_alone(page: Page, work: Work) -> None:
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    prompt = page.get_by_role("textbox", name="Prompt")
+    tab_to(page, prompt, at_most=1)
+    page.keyboard.type("a red apple")
+    tab_to(page, page.locator("#model summary"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("radio", name="Pocket Turbo")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#model summary")).to_be_focused()
+    tab_to(page, page.get_by_role("radio", name="1", exact=True))
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="2", exact=True)).to_be_checked()
+    expect(page.locator("#price")).to_have_text("$0.03 for 2 pictures")
+    tab_to(page, page.get_by_role("button", name="Generate"))
+    page.keyboard.press("Enter")
+    expect(page.locator(".stage-prompt")).to_have_text("a red apple")
+    work.finish(work.claim(newest(work)))
+    picture = page.get_by_role("button", name="a red apple, picture 1")
+    expect(picture).to_be_visible()
+    expect(page.locator(".feed-said")).not_to_be_empty()
+    tab_to(page, picture)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert page.evaluate("document.querySelector('dialog.viewer').contains(document.activeElement)")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(picture).to_be_focused()
+
+
+def test_a_sheet_takes_the_focus_and_gives_it_back(
+    context: BrowserContext, studio: Running, crew: Team
+) -> None:
+    become(context, studio, crew.owner)
+    page = open_desk(context, Work(studio, crew.owner), "/team")
+    button = page.get_by_role("button", name="Manage").first
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog").get_by_role("button", name="Close")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(button).to_be_focused()
+
+
+def test_a_corrected_field_loses_its_error(page: Page) -> None:
+    page.get_by_role("button", name="Generate").click()
+    sentence = page.locator("#prompt-error .field-error")
+    expect(sentence).to_be_visible()
+    page.keyboard.type("a red apple")
+    expect(sentence).to_be_hidden()
+
+
+def painted(context: BrowserContext, scheme: str) -> Page:
+    """Open an empty page in light or dark: set before it loads, no colour is caught fading."""
+    page = context.new_page()
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    return page
+
+
+def tab_to(page: Page, target: Locator, at_most: int = TABS_MAX) -> None:
+    for _ in range(at_most):
+        page.keyboard.press("Tab")
+        if target.evaluate("e => e === document.activeElement"):
+            return
+    pytest.fail(f"{target} was not reached")
