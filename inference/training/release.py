@@ -12,15 +12,17 @@ import argparse
 import shutil
 from pathlib import Path
 
+from inference.training import adapter as adapters
 from inference.training import folder
 
+ADAPTER = "pocket-lora-line"
 SHARED = ("vae", "text_encoder", "tokenizer", "scheduler")
 # A clone stays small, and no file is too large for any forge or mail gateway.
 TOTAL_BYTES_MAX = 80_000_000
 FILE_BYTES_MAX = 16_000_000
 
 
-def release(raw: Path, turbo: Path, adapter: Path | None, out: Path) -> int:
+def release(raw: Path, turbo: Path, out: Path) -> int:
     """Write the weights folder; returns its size in bytes.
 
     Raises ValueError when the models are too large for the repository, or when Turbo was distilled
@@ -36,8 +38,6 @@ def release(raw: Path, turbo: Path, adapter: Path | None, out: Path) -> int:
     if (raw / weights).read_bytes() != (turbo / weights).read_bytes():
         message = f"{turbo} was not distilled from {raw}: their text encoders differ"
         raise ValueError(message)
-    if adapter is not None:
-        _copy(adapter, out / "pocket-lora-line")
     return check(out)
 
 
@@ -68,9 +68,18 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--turbo", type=Path, required=True)
     parser.add_argument("--adapter", type=Path)
+    parser.add_argument("--adapter-rank", type=int, default=7)
+    parser.add_argument("--adapter-strength", type=float, default=1.0)
     parser.add_argument("--out", type=Path, default=Path("weights"))
     given = parser.parse_args()
-    print(f"{release(given.raw, given.turbo, given.adapter, given.out):,} bytes of weights")
+    adapter = given.adapter
+    if adapter is not None:
+        shipped = given.out / ADAPTER
+        lost = adapters.cut(
+            adapter, shipped, rank=given.adapter_rank, strength=given.adapter_strength
+        )
+        print(f"adapter cut to rank {given.adapter_rank}: {lost:.1%} of its energy lost")
+    print(f"{release(given.raw, given.turbo, given.out):,} bytes of weights")
 
 
 if __name__ == "__main__":

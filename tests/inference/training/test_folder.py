@@ -48,7 +48,7 @@ def test_saving_leaves_the_model_as_it_was_and_names_no_folder(
 
 
 def test_a_release_stores_shared_parts_once_and_loads(untrained: Path, tmp_path: Path) -> None:
-    size = release.release(untrained, untrained, None, tmp_path / "weights")
+    size = release.release(untrained, untrained, tmp_path / "weights")
     real = [p for p in untrained.rglob("*.safetensors") if p.parent.name == "transformer"]
     shared = [p for p in untrained.rglob("*.safetensors") if p.parent.name != "transformer"]
     assert size == sum(p.stat().st_size for p in (*real, *real, *shared))
@@ -60,7 +60,7 @@ def test_a_turbo_of_another_raw_is_refused(untrained: Path, tmp_path: Path) -> N
     other = folder.build(folder.read_config("tiny")["model"], ["a red apple"], seed=1)
     folder.save(other, tmp_path / "other", is_distilled=True)
     with pytest.raises(ValueError, match="text encoders differ"):
-        release.release(untrained, tmp_path / "other", None, tmp_path / "weights")
+        release.release(untrained, tmp_path / "other", tmp_path / "weights")
 
 
 def test_the_shipped_weights_keep_the_repository_s_limits() -> None:

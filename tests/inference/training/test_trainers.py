@@ -14,7 +14,7 @@ from diffusers import Krea2Pipeline, Krea2Transformer2DModel
 from PIL import Image
 from torch import Tensor
 
-from inference.training import folder, lora, raw, turbo, vae
+from inference.training import adapter, folder, lora, raw, turbo, vae
 from inference.training.command import Command, parse
 from inference.training.state import load_state, save_state
 
@@ -119,7 +119,7 @@ def test_turbo_is_distilled_and_keeps_raw_s_other_parts(trained_raw: Path, tmp_p
 def test_a_lora_trained_on_raw_runs_on_turbo_by_diffusers_own_loader(
     trained_raw: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    adapter = lora.run(tiny(trained_raw, tmp_path, "--data", str(pictures)))
+    trained = lora.run(tiny(trained_raw, tmp_path, "--data", str(pictures)))
     assert {"step", "saved", "finished"} <= {str(event["event"]) for event in events(tmp_path)}
     pipe = Krea2Pipeline.from_pretrained(trained_raw, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
@@ -137,11 +137,37 @@ def test_a_lora_trained_on_raw_runs_on_turbo_by_diffusers_own_loader(
         return latents
 
     plain = draw()
-    pipe.load_lora_weights(adapter, adapter_name="style")
+    pipe.load_lora_weights(trained, adapter_name="style")
     adapted = draw()
     pipe.set_adapters(["style"], [0.0])
     torch.testing.assert_close(draw(), plain, atol=1e-6, rtol=0)
     assert (adapted - plain).abs().max() > 1e-4
+
+
+def test_a_lora_cut_to_its_own_rank_and_half_strength_does_half(
+    untrained: Path, pictures: Path, tmp_path: Path
+) -> None:
+    whole = lora.run(tiny(untrained, tmp_path, "--data", str(pictures), "--steps", "2"))
+    assert adapter.cut(whole, tmp_path / "half", rank=4, strength=0.5) < 1e-6
+    pipe = Krea2Pipeline.from_pretrained(untrained, dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    drawn = []
+    for file, strength in ((whole, 0.5), (tmp_path / "half", 1.0)):
+        pipe.unload_lora_weights()
+        pipe.load_lora_weights(file, adapter_name="line")
+        pipe.set_adapters(["line"], [strength])
+        drawn.append(
+            pipe(
+                "a car",
+                height=32,
+                width=32,
+                num_inference_steps=1,
+                guidance_scale=0.0,
+                generator=torch.Generator().manual_seed(0),
+                output_type="latent",
+            ).images
+        )
+    torch.testing.assert_close(drawn[0], drawn[1], atol=1e-3, rtol=0)
 
 
 def test_a_stopped_lora_resumes_as_if_it_had_not_stopped(
