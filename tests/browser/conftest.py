@@ -13,15 +13,13 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from at_create import open_page, worker_is_there
 from atelier_at_work import Work, agree
 from factories import team
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 from psycopg import sql
 from running import Running, free_port, serve
-from sqlalchemy import select, text
 
-from inference import presence
-from inference.generations import Generation
 from webapp.app import create_app
 from webapp.host.servers import Server
 from webapp.identity import cookie_name
@@ -92,21 +90,6 @@ def work(studio: Running) -> Work:
     return work
 
 
-def worker_is_there(studio: Running, *, is_there: bool) -> None:
-    """Make the page believe in a worker for an hour, or in none."""
-    with studio.database.transaction() as session:
-        said = presence.Report("played", "cpu", "ready", models={"pocket-turbo": None})
-        presence.report(session, said)
-        later = "clock_timestamp() + interval '1 hour'" if is_there else "now() - interval '1 hour'"
-        session.execute(text(f"UPDATE worker_presence SET heartbeat_at = {later}"))
-
-
-def newest(work: Work) -> Generation:
-    with work.running.database.read() as session:
-        own = select(Generation).where(Generation.member_id == work.member.id)
-        return session.scalars(own.order_by(Generation.created_at.desc()).limit(1)).one()
-
-
 @pytest.fixture
 def context(chromium: Browser, work: Work) -> Iterator[BrowserContext]:
     """A signed-in browser; what it must never do is checked at the end."""
@@ -143,12 +126,3 @@ def sign_in(context: BrowserContext, work: Work) -> None:
 @pytest.fixture
 def page(context: BrowserContext, work: Work) -> Page:
     return open_page(context, work)
-
-
-def open_page(context: BrowserContext, work: Work) -> Page:
-    """Open the creator page and wait until it shows what the database holds."""
-    page = context.new_page()
-    page.goto(f"{work.running.settings.url}/create")
-    page.wait_for_selector(".feed[data-state=ready]")
-    page.wait_for_selector("#price strong")
-    return page

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from at_create import newest
 from at_desk import become, open_desk
 from atelier_at_work import Work, agree
-from conftest import newest
 from factories import Team, team
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from running import Running

@@ -3,8 +3,8 @@
 import re
 
 import pytest
+from at_create import newest, open_page, worker_is_there
 from atelier_at_work import Work
-from conftest import newest, open_page, worker_is_there
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from sqlalchemy import func, select
 
