@@ -20,7 +20,10 @@ PROMPT_CHARACTERS_MAX = 2000  # about 500 tokens; the text encoder reads no more
 IMAGES_MAX = 4  # what the hosted models give for one press of the button, too
 SEED_MAX = 2**32 - 1  # every generator takes 32 bits, and a person can still copy the number
 SIDE_STEP = 16  # latents are an eighth of the pixels and are packed two by two
-DIGITS_MAX = 20  # longer numbers are refused before they are read
+DIGITS_MAX = 20  # longer numbers are refused before they are read, and never repeated to anybody
+
+# Lines and tabs, joiners and marks of direction, spaces: they show nothing by themselves.
+_UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 
 
 class InvalidRequest(AtelierError):  # noqa: N818 - reads as the answer that it is
@@ -119,6 +122,8 @@ def _prompt(value: object) -> str:
         raise InvalidRequest(
             "prompt", "The prompt contains control characters; type it or paste it as plain text."
         )
+    if all(unicodedata.category(c) in _UNSEEN for c in prompt):
+        raise InvalidRequest("prompt", "This prompt has no character that can be seen.")
     return prompt
 
 
@@ -150,10 +155,10 @@ def _size(fields: Mapping[str, object], model: Model) -> tuple[int, int]:
 
 def _whole(value: object, field: str, name: str) -> int:
     """Return `value` as int if it is a whole number and nothing else."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        return int(value)
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**DIGITS_MAX:
+        return value
     if isinstance(value, str):
         digits = value.strip()
         if digits.removeprefix("-").isdecimal() and digits.isascii() and len(digits) <= DIGITS_MAX:

@@ -29,6 +29,7 @@ BAD: list[tuple[str, object]] = [
     ("prompt", "an apple\x00"),
     ("prompt", "an \x1b[31mapple"),
     ("prompt", "half a \ud83d character"),
+    ("prompt", "\u202e\u200b\n\u00a0\u200d"),
     ("width", 250),
     ("width", 64),
     ("height", 4096),
@@ -36,6 +37,8 @@ BAD: list[tuple[str, object]] = [
     ("width", "wide"),
     ("width", None),
     ("width", True),
+    ("width", 10**400),
+    ("width", 1e308),
     ("images", 0),
     ("images", 5),
     ("images", 500),
@@ -58,6 +61,7 @@ def test_a_bad_field_is_refused_by_name(field: str, value: object) -> None:
         parse({**GOOD, field: value}, POCKET)
     assert refused.value.field == field
     assert refused.value.status == 422
+    assert len(refused.value.message) < 200, "what was sent is not sent back"
     assert refused.value.message.endswith(".")
 
 
