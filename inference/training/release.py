@@ -15,7 +15,7 @@ from pathlib import Path
 from inference.training import adapter as adapters
 from inference.training import folder
 
-ADAPTER = "pocket-lora-line"
+ADAPTER, JUDGE = "pocket-lora-line", "pocket-judge"
 SHARED = ("vae", "text_encoder", "tokenizer", "scheduler")
 # A clone stays small, and no file is too large for any forge or mail gateway.
 TOTAL_BYTES_MAX = 80_000_000
@@ -42,11 +42,14 @@ def release(raw: Path, turbo: Path, out: Path) -> int:
 
 
 def check(out: Path) -> int:
-    """The size of a weights folder in bytes. Raises ValueError over a limit."""
+    """The size of the models in a weights folder in bytes. Raises ValueError over a limit.
+
+    The judge lies beside the models and is none of them.
+    """
     sizes = {
         path: path.stat().st_size
         for path in out.rglob("*.safetensors")
-        if not any(parent.is_symlink() for parent in path.parents)
+        if JUDGE not in path.parts and not any(parent.is_symlink() for parent in path.parents)
     }
     large = [str(path) for path, size in sizes.items() if size > FILE_BYTES_MAX]
     total = sum(sizes.values())
@@ -68,17 +71,17 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--turbo", type=Path, required=True)
     parser.add_argument("--adapter", type=Path)
-    parser.add_argument("--adapter-rank", type=int, default=7)
-    parser.add_argument("--adapter-strength", type=float, default=1.0)
+    parser.add_argument("--adapter-rank", type=int, help="cut the adapter to this rank")
+    parser.add_argument("--adapter-strength", type=float, default=1.0, help="only with a rank")
     parser.add_argument("--out", type=Path, default=Path("weights"))
     given = parser.parse_args()
-    adapter = given.adapter
-    if adapter is not None:
-        shipped = given.out / ADAPTER
-        lost = adapters.cut(
-            adapter, shipped, rank=given.adapter_rank, strength=given.adapter_strength
-        )
-        print(f"adapter cut to rank {given.adapter_rank}: {lost:.1%} of its energy lost")
+    shipped = given.out / ADAPTER
+    if given.adapter is not None and given.adapter_rank is None:
+        _copy(given.adapter, shipped)
+    elif given.adapter is not None:
+        rank, strength = given.adapter_rank, given.adapter_strength
+        lost = adapters.cut(given.adapter, shipped, rank=rank, strength=strength)
+        print(f"adapter cut to rank {rank}: {lost:.1%} of its energy lost")
     print(f"{release(given.raw, given.turbo, given.out):,} bytes of weights")
 
 
