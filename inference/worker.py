@@ -138,8 +138,7 @@ def generate(process: WorkerProcess, generation_id: uuid.UUID) -> None:
 def _make(process: WorkerProcess, attempt: Attempt) -> None:
     claimed = attempt.claimed
     request, model = claimed.asked, models.find(claimed.model)
-    with process.database.read() as session:
-        member = get_member(session, claimed.member_id)
+    member = persist(process.database, lambda session: get_member(session, claimed.member_id))
     assert member is not None, "members are never deleted"
     require_seat(member)  # the seat may have gone while the job waited
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from sqlalchemy import select
 
 from inference import events, generations, lifecycle, models, presence
+from inference.attempt import Attempt
 from inference.generations import Generation
 from inference.process import WorkerProcess
 from inference.settings import Settings
@@ -187,6 +189,27 @@ def test_a_database_that_goes_away_costs_no_picture(desk: Desk, process: WorkerP
     row = desk.read(generation.id)
     assert (row.state, row.charged_micros) == ("finished", PRICE_MICROS)
     assert desk.balance().settled_micros == TOP_UP_MICROS - PRICE_MICROS
+
+
+def test_a_database_that_goes_away_after_the_claim_costs_no_job(
+    desk: Desk,
+    process: WorkerProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    generation, begin, outage = desk.queue(), process.attempt, ExitStack()
+
+    def begin_without_database(claimed: Generation) -> AbstractContextManager[Attempt]:
+        outage.enter_context(away(desk.database))
+        return begin(claimed)
+
+    monkeypatch.setattr(process, "attempt", begin_without_database)
+    working = threading.Thread(target=generate, args=(process, generation.id))
+    working.start()
+    wait_until(lambda: "trying again" in caplog.text, "the worker to ask in vain")
+    outage.close()
+    working.join(timeout=30)
+    assert desk.read(generation.id).state == "finished"
 
 
 def test_the_page_can_tell_who_works_and_what_they_can_run(
