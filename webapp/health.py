@@ -1,4 +1,9 @@
-"""Whether this web process can do its work: what load balancers and `atelier up` ask."""
+"""Whether this web process can do its work: what load balancers and `atelier up` ask.
+
+Anybody may ask, so the answer names no host, folder or person of the database; the log does.
+"""
+
+import logging
 
 from alembic.script import ScriptDirectory
 from fastapi import APIRouter
@@ -12,6 +17,8 @@ from webapp.studio import studio_of
 
 router = APIRouter()
 
+_log = logging.getLogger(__name__)
+
 
 @router.get("/healthz")
 def health(request: Request) -> Response:
@@ -21,7 +28,8 @@ def health(request: Request) -> Response:
         with studio.database.read() as session:
             revision = session.execute(text("SELECT version_num FROM alembic_version")).scalar()
     except DatabaseError as error:
-        return _answer(503, "database", str(error.orig).strip().splitlines()[0])
+        _log.warning("Not healthy: %s", error.orig)
+        return _answer(503, "database", "The database does not answer; the web log says why.")
     newest = newest_revision()
     if revision != newest:
         return _answer(503, "migrations", f"database at {revision}, code at {newest}")

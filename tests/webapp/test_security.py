@@ -1,5 +1,6 @@
 """What no other site may do through a signed-in browser, and what every answer carries."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -144,7 +145,9 @@ def test_a_database_that_is_away_is_a_sentence(stack: ExitStack, environ: dict[s
         answer = browser.get(path)
         assert answer.status_code == 503
         assert "The database does not answer" in answer.text
-    assert browser.get("/healthz").json()["state"] == "database"
+    health = browser.get("/healthz")
+    assert health.json()["state"] == "database"
+    assert not re.search(r"server|socket|port|role|/", health.json()["detail"]), "anybody may ask"
 
 
 REAL = {"OIDC_ISSUER": "https://id.example.org", "OIDC_CLIENT_ID": "atelier"}
