@@ -19,7 +19,7 @@ from webapp.settings import read_settings
 from webapp.sso import attempts
 from webapp.sso.attempts import SignInAttempt
 from webapp.sso.sessions import WebSession
-from webapp.sso.sign_in import safe_next
+from webapp.sso.sign_in import attempt_cookie, safe_next
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,7 @@ def test_over_https_the_cookie_is_secure_and_bound_to_the_host(environ: dict[str
     cookie = response.headers["set-cookie"]
     assert cookie.startswith("__Host-atelier_session=value;")
     assert "Secure" in cookie
+    assert attempt_cookie(settings).startswith("__Host-"), "nor may others begin a sign-in here"
 
 
 def test_signing_in_again_gives_a_new_session_and_ends_the_old(demo_studio: Running) -> None:

@@ -29,7 +29,6 @@ from webapp.sso.attempts import Journey, SignInAttempt
 from webapp.sso.providers import Arrival, ProviderAway, SignInFailed, arrive, depart, discover
 from webapp.studio import Studio, studio_of
 
-ATTEMPT_COOKIE = "atelier_sign_in"
 NEXT_CHARACTERS_MAX = 512  # a page's path with its query; longer ones lead home
 INVITE_CHARACTERS_MAX = 64  # a token has 43
 NOT_NEXT = ("/login", "/logout", "/callback", "/signed-out")  # would lead round in circles
@@ -70,7 +69,7 @@ async def start(request: Request, key: str) -> Response:
     studio = studio_of(request)
     provider = _provider(studio, key)
     departure = await depart(_clients(request), provider, request, callback_url(studio, provider))
-    browser = request.cookies.get(ATTEMPT_COOKIE) or secrets.token_urlsafe(32)
+    browser = request.cookies.get(attempt_cookie(studio.settings)) or secrets.token_urlsafe(32)
     journey = Journey(
         next_path=safe_next(request.query_params.get("next")),
         invite_token=_invite_token(request),
@@ -89,7 +88,7 @@ async def start(request: Request, key: str) -> Response:
 
     await run_in_threadpool(keep)
     departure.response.set_cookie(
-        ATTEMPT_COOKIE,
+        attempt_cookie(studio.settings),
         browser,
         max_age=int(attempts.ATTEMPT_LIFETIME.total_seconds()),
         secure=studio.settings.is_https,
@@ -150,6 +149,14 @@ def callback_url(studio: Studio, provider: Provider) -> str:
     return f"{studio.settings.url}/callback/{provider.key}"
 
 
+def attempt_cookie(settings: Settings) -> str:
+    """Return the cookie's name; over https the prefix keeps other hosts from setting it.
+
+    Whoever could set it might lead a browser into a session of their own.
+    """
+    return "__Host-atelier_sign_in" if settings.is_https else "atelier_sign_in"
+
+
 def safe_next(given: str | None) -> str:
     """Return `given` if it is a path of this site that a sign-in may lead to, else "/"."""
     if not given or len(given) > NEXT_CHARACTERS_MAX or not given.startswith("/"):
@@ -182,7 +189,7 @@ def _clients(request: Request) -> OAuth:
 
 def _take_attempt(studio: Studio, request: Request, provider: Provider) -> SignInAttempt | None:
     state = request.query_params.get("state")
-    browser = request.cookies.get(ATTEMPT_COOKIE)
+    browser = request.cookies.get(attempt_cookie(studio.settings))
     if not state or not browser:
         return None
     with studio.database.transaction() as session:
