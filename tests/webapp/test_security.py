@@ -1,6 +1,7 @@
 """What no other site may do through a signed-in browser, and what every answer carries."""
 
 import re
+import resource
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -201,3 +202,15 @@ def test_no_provider_is_reached_when_the_studio_is_told_of_a_real_one(
     stack.enter_context(serve(create_app(settings, with_pages=False), port))
     answer = httpx2.get(f"{settings.url}/demo-provider/keys", trust_env=False)
     assert answer.status_code == 404
+
+
+def test_a_disk_that_fills_up_leaves_no_half_key(environ: dict[str, str]) -> None:
+    settings = read_settings(environ)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))  # every longer file is "disk full"
+    try:
+        with pytest.raises(OSError, match="too large"):
+            demo_provider.build_demo_provider(settings, settings.url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert demo_provider.build_demo_provider(settings, settings.url)

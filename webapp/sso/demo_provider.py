@@ -274,7 +274,9 @@ def _signing_key(state: Path) -> ECKey:
         return ECKey.import_key(json.loads(path.read_text()))
     key = ECKey.generate_key("P-256", auto_kid=True)
     state.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    partial = path.with_suffix(".part")  # a disk that fills up must not leave half a key
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         json.dump(key.as_dict(private=True), file)
+    partial.replace(path)
     return key
