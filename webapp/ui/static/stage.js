@@ -104,9 +104,10 @@ function pictures(job, viewer) {
 
 function panel(root, job) {
   const running = ACTIVE.has(job.state);
+  const said = facts(job).slice(0, job.state === "finished" ? -1 : undefined); // "paid" says the price
   return h("div", { class: "stage-panel", "data-job": job.id },
     h("h2", { class: "stage-prompt" }, job.prompt),
-    h("ul", { class: "facts" }, facts(job).map((fact) => h("li", {}, fact))),
+    h("ul", { class: "facts" }, said.map((fact) => h("li", {}, fact))),
     running ? progress(job) : outcome(job),
     h("div", { class: "cluster" },
       running ? cancelButton(root, job) : reuseButton(root, job), ...downloads(job)));
