@@ -203,7 +203,8 @@ def _bars(rows: Mapping[str, Figures]) -> str:
 
 def _bar(what: str, goal: str, value: float, bar: float, *, low: bool = False) -> str:
     met = value <= bar if low else value >= bar
-    return _line([what, goal, f"{100 * value:.1f} %", "yes" if met else "**no**"])
+    unit = "points" if "points" in goal else "%"
+    return _line([what, goal, f"{100 * value:.1f} {unit}", "yes" if met else "**no**"])
 
 
 def _sheets(folder: Path) -> str:
