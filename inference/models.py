@@ -81,7 +81,7 @@ CATALOGUE: tuple[Model, ...] = (
         licence_url="https://www.apache.org/licenses/LICENSE-2.0",
         needs_gpu=False,
         dtype="float32",
-        note="Small and quick, on any machine: simple scenes in flat colours.",
+        note="Quick, on any machine. Draws well at 256 by 256; other sizes cut the subject.",
     ),
     Model(
         id="pocket-raw",
@@ -100,7 +100,7 @@ CATALOGUE: tuple[Model, ...] = (
         licence_url="https://www.apache.org/licenses/LICENSE-2.0",
         needs_gpu=False,
         dtype="float32",
-        note="The undistilled pocket model: slower, more varied, made for training on.",
+        note="Undistilled and slower, made for training on. Draws well at 256 by 256.",
     ),
     Model(
         id="krea-2-turbo",
