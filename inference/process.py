@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from multiprocessing.sharedctypes import RawValue
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from inference.attempt import Attempt
 from inference.engine import Engine
 from inference.generations import Generation
 from inference.presence import HEARTBEAT_SECONDS, Report, WorkerState
+from inference.provenance.papers import Papers, open_papers
 from inference.safety import ImageVerdict
 from inference.settings import Settings
 from inference.storage import Storage
@@ -102,6 +104,11 @@ class WorkerProcess:
         """The database, over connections that this process has opened itself."""
         assert self._database is not None, "begin() comes first"
         return self._database
+
+    @cached_property
+    def papers(self) -> Papers:
+        """What pictures are marked and signed with. Raises `PapersProblem`."""
+        return open_papers(self.settings.papers_folder)
 
     @property
     def is_warm(self) -> bool:

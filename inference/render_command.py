@@ -14,9 +14,11 @@ from pathlib import Path
 from inference import models
 from inference.engine import Engine, StepProgress
 from inference.models import Model
-from inference.provenance import Origin, stamp
+from inference.provenance.papers import open_papers
+from inference.provenance.stamp import Origin, stamp
 from inference.request import GenerationRequest, parse, picture_seed
 from inference.safety.image import ImageFilter
+from inference.settings import papers_folder
 from licensing import moderation
 from licensing.errors import AtelierError
 
@@ -45,6 +47,7 @@ class RenderOrder:
     model: str
     out: Path
     weights_folder: Path
+    state_folder: Path
     seed: int | None = None
     width: int | None = None
     height: int | None = None
@@ -69,6 +72,7 @@ def render_to_files(order: RenderOrder, say: Say) -> list[Path]:
     # Before the work, not after it: without a filter there will be no picture.
     output_filter = ImageFilter()
     output_filter.load()
+    papers = open_papers(papers_folder(order.state_folder))
     engine = _engine(order.weights_folder)
     engine.load(model, say)
     pictures = engine.render(request, model, _progress(say), lambda: False)
@@ -80,7 +84,7 @@ def render_to_files(order: RenderOrder, say: Say) -> list[Path]:
         seed = picture_seed(request, index)
         origin = Origin(model, str(uuid.uuid4()), seed, engine.build)
         path = _path(order.out, index, request.images)
-        _write(path, stamp(picture, origin))
+        _write(path, stamp(picture, origin, papers).original)
         say(f"Wrote {path} (seed {seed}).")
         written.append(path)
     if not written:

@@ -28,6 +28,16 @@ class Settings:
         """The root of the picture storage."""
         return self.state_folder / "pictures"
 
+    @property
+    def papers_folder(self) -> Path:
+        """The studio's watermark key and certificate; the same for every worker of a studio."""
+        return papers_folder(self.state_folder)
+
+
+def papers_folder(state_folder: Path) -> Path:
+    """Where a studio keeps what it marks and signs with."""
+    return state_folder / "papers"
+
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read DATABASE_URL, BROKER_URL, ATELIER_STATE, ATELIER_WEIGHTS and ATELIER_WORKER_CLASSES.

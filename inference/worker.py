@@ -26,7 +26,7 @@ from inference.engine import Cancelled, Engine
 from inference.generations import RUNNING_MAX, Generation
 from inference.lifecycle import Made
 from inference.process import Tools, WorkerProcess
-from inference.provenance import Origin, stamp, thumbnail
+from inference.provenance.stamp import Origin, stamp
 from inference.queue import GENERATE, create_celery, queue_name
 from inference.request import picture_seed
 from inference.safety import ImageVerdict
@@ -155,14 +155,14 @@ def _make(process: WorkerProcess, attempt: Attempt) -> None:
     process.say("busy", f"Making a picture with {model.name}.")
     images = tools.engine.render(request, model, attempt.on_step, attempt.cancelled)
     verdicts = [tools.image_filter.check(image) for image in images]
-    made = _store(process.storage, tools.engine, claimed, list(zip(images, verdicts, strict=True)))
+    made = _store(process, tools.engine, claimed, list(zip(images, verdicts, strict=True)))
     if not all(picture.refused for picture in made):
         attempt.note("saved", pictures=sum(not picture.refused for picture in made))
     _deliver(process, claimed, made, verdicts)
 
 
 def _store(
-    storage: Storage,
+    process: WorkerProcess,
     engine: Engine,
     claimed: Generation,
     judged: Sequence[tuple[Image, ImageVerdict]],
@@ -172,22 +172,22 @@ def _store(
     The refused ones too: a reviewer has to be able to judge the filter.
     """
     made: list[Made] = []
-    model = models.find(claimed.model)
+    storage, model = process.storage, models.find(claimed.model)
     for index, (image, verdict) in enumerate(judged):
         seed = picture_seed(claimed.asked, index)
         is_refused = verdict.action == "block"
         made.append(Made(id=uuid.uuid4(), index=index, seed=seed, refused=is_refused))
         origin = Origin(model=model, generation_id=str(claimed.id), seed=seed, build=engine.build)
-        original = stamp(image, origin)
+        files = stamp(image, origin, process.papers)
         made[-1] = replace(
             made[-1],
             key=picture_key(made[-1].id),
             thumbnail_key=thumbnail_key(made[-1].id),
-            sha256=hashlib.sha256(original).hexdigest(),
+            sha256=hashlib.sha256(files.original).hexdigest(),
         )
         try:
-            storage.put(picture_key(made[-1].id), original)
-            storage.put(thumbnail_key(made[-1].id), thumbnail(image, origin))
+            storage.put(picture_key(made[-1].id), files.original)
+            storage.put(thumbnail_key(made[-1].id), files.thumbnail)
         except OSError as error:
             _discard(storage, made)
             raise StorageFailed(

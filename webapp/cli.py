@@ -117,6 +117,7 @@ def _render(chosen: argparse.Namespace) -> None:
         model=chosen.model,
         out=chosen.out,
         weights_folder=settings.weights,
+        state_folder=settings.state,
         seed=chosen.seed,
         width=chosen.width,
         height=chosen.height,

@@ -23,6 +23,7 @@ def order(weights: Path, tmp_path: Path) -> RenderOrder:
         model="pocket-turbo",
         out=tmp_path / "apple.png",
         weights_folder=weights,
+        state_folder=tmp_path / "state",
         seed=1,
         width=128,
         height=144,

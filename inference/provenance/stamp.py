@@ -1,9 +1,8 @@
-"""What a delivered file says about itself: made by AI, by which model, with which settings.
+"""The two files of a picture as they are stored and delivered: marked, described and signed.
 
-Krea's licence (section 4.3) and the law ask that AI-made pictures are marked. The order is fixed:
-pixels, then what is hidden in pixels, then metadata, and a signature over all of it last; each
-step keeps what the one before it wrote. Today: pixels and metadata. The bytes depend on nothing but
-the arguments (no clock), so that the same picture is the same file.
+Krea's licence (section 4.3) and the law ask that AI-made pictures are marked. Before the signature
+the bytes depend on nothing but the arguments (no clock), so that the same picture is the same file;
+the signature itself has a time in it.
 
 The prompt is left out on purpose: a shared picture must not tell what was typed. The generation id
 leads those who may know to it.
@@ -19,11 +18,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from inference.engine import Build
 from inference.models import Model
+from inference.provenance import signature, watermark
+from inference.provenance.papers import Papers
 
 # IPTC's term for a picture made wholly by a trained model, which platforms read as "AI-generated".
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 GUIDANCE_CONVENTION = "cond + g * (cond - uncond); 0 is off"
 SETTINGS_KEY = "atelier"
+GENERATION_LABEL = "org.atelier.generation"
 # Level 6, the usual one, takes three times as long and is no smaller on our pictures.
 PNG_COMPRESSION = 4
 THUMBNAIL_SIDE = 384  # sharp in a gallery tile of 192 CSS pixels on a dense screen
@@ -51,8 +53,26 @@ class Origin:
     build: Build
 
 
-def stamp(image: Image, origin: Origin) -> bytes:
-    """The picture as the PNG that is stored and delivered, with its metadata."""
+@dataclass(frozen=True)
+class Files:
+    """What is stored of one picture: a PNG and a WebP, each marked and signed."""
+
+    original: bytes
+    thumbnail: bytes
+
+
+def stamp(image: Image, origin: Origin, papers: Papers) -> Files:
+    """Mark the pixels, describe, sign. Raises `PapersProblem`: nothing is delivered unsigned."""
+    marked = watermark.embed(image, papers.watermark_key)
+    manifest = _manifest(origin)
+    return Files(
+        original=signature.sign(describe(marked, origin), "image/png", papers, manifest),
+        thumbnail=signature.sign(_thumbnail(marked, origin), "image/webp", papers, manifest),
+    )
+
+
+def describe(image: Image, origin: Origin) -> bytes:
+    """The picture as a PNG with its metadata, before the signature."""
     info = PngInfo()
     info.add_itxt("Comment", _statement(origin))
     info.add_itxt("Software", "Atelier")
@@ -63,7 +83,7 @@ def stamp(image: Image, origin: Origin) -> bytes:
     return buffer.getvalue()
 
 
-def thumbnail(image: Image, origin: Origin) -> bytes:
+def _thumbnail(image: Image, origin: Origin) -> bytes:
     """A WebP with sides of at most THUMBNAIL_SIDE, marked as AI-made like the original."""
     small = image.copy()
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Resampling.LANCZOS)
@@ -87,6 +107,32 @@ def settings(image: Image, origin: Origin) -> dict[str, object]:
         "guidance": model.guidance,
         "guidance_convention": GUIDANCE_CONVENTION,
         "build": asdict(origin.build),
+    }
+
+
+def _manifest(origin: Origin) -> dict[str, object]:
+    """The C2PA manifest: created by a trained model, by which one, in which generation."""
+    return {
+        "claim_generator_info": [{"name": "Atelier", "version": origin.build.engine}],
+        "title": f"{origin.generation_id}-{origin.seed}",
+        "assertions": [
+            {
+                "label": "c2pa.actions.v2",
+                "data": {
+                    "actions": [
+                        {
+                            "action": "c2pa.created",
+                            "digitalSourceType": SOURCE_TYPE,
+                            "softwareAgent": {"name": origin.model.name},
+                        }
+                    ]
+                },
+            },
+            {
+                "label": GENERATION_LABEL,
+                "data": {"generation": origin.generation_id, "model": origin.model.name},
+            },
+        ],
     }
 
 
