@@ -11,11 +11,11 @@ import secrets
 import uuid
 from datetime import datetime, timedelta
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, select
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.sql.elements import ColumnElement
 
-from licensing import roster, seats
+from licensing import actors, seats
 from licensing.db import Base, now
 from licensing.errors import AtelierError, Conflict, NotAllowed, NotFound
 from licensing.seats import Identity, Member, Role, Status
@@ -64,7 +64,7 @@ def invite(
     is_address = _EMAIL.fullmatch(address) is not None and address.isprintable()
     if len(address) > EMAIL_CHARACTERS_MAX or not is_address:
         raise InvalidEmail(f"“{email.strip()[:80]}” is not an e-mail address.")
-    actor = roster.require_admin(session, actor)
+    actor = actors.require_admin(session, actor)
     if role == Role.OWNER and actor.role != Role.OWNER:
         raise NotAllowed("Only an owner can invite an owner.")
     _require_new(session, actor.organisation_id, address)
@@ -103,7 +103,7 @@ def accept_invite(session: Session, token: str, identity: Identity) -> Member:
 
 def revoke_invite(session: Session, actor: Member, invite_id: uuid.UUID) -> None:
     """Take a pending invite back and free its seat; raises `NotFound`."""
-    actor = roster.require_admin(session, actor)
+    actor = actors.require_admin(session, actor)
     query = select(Invite).where(
         Invite.id == invite_id, Invite.organisation_id == actor.organisation_id, _pending()
     )
@@ -186,6 +186,7 @@ class Invite(Base):
             "role IN ('owner', 'admin', 'creator', 'finance', 'reviewer')", name="role"
         ),
         CheckConstraint("accepted_at IS NULL OR revoked_at IS NULL", name="one_end"),
+        ForeignKeyConstraint(["team_id", "organisation_id"], ["team.id", "team.organisation_id"]),
         Index("ix_invite_organisation_id", "organisation_id"),
         Index("ix_invite_email", "email"),
     )
@@ -197,6 +198,7 @@ class Invite(Base):
     seated: Mapped[bool]
     token_sha256: Mapped[str] = mapped_column(unique=True)
     invited_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("member.id"))
+    team_id: Mapped[uuid.UUID | None]  # the team that they join with the organisation
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     accepted_at: Mapped[datetime | None]

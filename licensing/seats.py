@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, select, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    UniqueConstraint,
+    select,
+    text,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from licensing import seat_history
@@ -277,6 +285,7 @@ class Member(Base):
         CheckConstraint("status IN ('active', 'suspended', 'removed')", name="status"),
         CheckConstraint("status <> 'removed' OR NOT seated", name="removed_unseated"),
         UniqueConstraint("id", "organisation_id"),  # so that a hold can name both together
+        ForeignKeyConstraint(["team_id", "organisation_id"], ["team.id", "team.organisation_id"]),
         Index(
             "ix_member_issuer_subject",
             "issuer",
@@ -297,6 +306,8 @@ class Member(Base):
     status: Mapped[str]
     seated: Mapped[bool]
     created_at: Mapped[datetime]
+    team_id: Mapped[uuid.UUID | None]  # the team that pays; None is the organisation itself
+    seat_asked_at: Mapped[datetime | None]  # they wait for an admin to give them a seat
 
 
 # Both counts in one statement see one moment, so that an invite that turns into a member is
