@@ -62,6 +62,7 @@ class Generation(Base):
             name="state",
         ),
         CheckConstraint("images > 0", name="images"),
+        CheckConstraint("char_length(project) BETWEEN 1 AND 64", name="project"),
         CheckConstraint("price_micros >= 0", name="price"),
         CheckConstraint(
             "charged_micros BETWEEN 0 AND price_micros"
@@ -89,6 +90,10 @@ class Generation(Base):
     input_hash: Mapped[str]
     price_micros: Mapped[int]  # held: the most that this can cost
     price_version: Mapped[str]
+    price_class: Mapped[str | None]  # None on rows from before there were classes
+    project: Mapped[str | None]  # the member's tag for the bill
+    team_id: Mapped[uuid.UUID | None]  # who pays inside the organisation, as at submit
+    api_key_id: Mapped[uuid.UUID | None]  # None: made on the page
     charged_micros: Mapped[int] = mapped_column(default=0)  # settled: delivered pictures only
     state: Mapped[str] = mapped_column(default="queued")
     worker: Mapped[str | None]
@@ -144,11 +149,13 @@ def create(
     member: Member,
     quote: Quote,
     idempotency_key: str,
+    project: str | None = None,
+    api_key_id: uuid.UUID | None = None,
 ) -> tuple[Generation, bool]:
     """Queue the request; return its row and whether this call made it (then place the hold).
 
     The same key with the same choices returns the first row. Call it before the hold: it takes the
-    member's lane, which comes before wallets.
+    member's lane, which comes before wallets. The member's team, as it is now, pays.
     Raises `Conflict` (key used for other choices), `TooManyInFlight`, `InvalidRequest` (key).
     """
     if not 1 <= len(idempotency_key) <= KEY_CHARACTERS_MAX or not idempotency_key.isprintable():
@@ -164,7 +171,7 @@ def create(
         )
     )
     if earlier is not None:
-        if earlier.input_hash != hashed:
+        if earlier.input_hash != hashed or earlier.project != project:
             raise Conflict("This idempotency key was already used for another request.")
         return earlier, False
     if len(active(session, member)) >= IN_FLIGHT_MAX:
@@ -186,6 +193,10 @@ def create(
         input_hash=hashed,
         price_micros=quote.total_micros,
         price_version=quote.price_version,
+        price_class=quote.price_class,
+        project=project,
+        team_id=member.team_id,
+        api_key_id=api_key_id,
         created_at=moment,
         sent_at=moment,
         steps_total=request.images * model.steps,

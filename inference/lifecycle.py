@@ -2,7 +2,8 @@
 
 A function here says in its result whether this very call made the change. Whoever loses a race
 (late worker, second sweep, cancel against finish) gets False and has changed nothing; so the hold
-is settled or released once. The locks are always taken in this order: lane, row, wallet.
+is settled or released once. The locks are always taken in this order: lane, row, budgets, hold,
+wallet.
 Called by the worker, the sweep and, for `request_cancel`, by the web app.
 """
 
@@ -17,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from inference import events
 from inference.generations import IN_FLIGHT, Generation, Picture, State, access, queue_position
-from licensing import ledger, usage
+from licensing import budgets, ledger, usage
 from licensing.db import now
 from licensing.seats import Member
 
@@ -112,6 +113,7 @@ def finish(session: Session, claimed: Generation, made: Sequence[Made]) -> bool:
         return False
     asked = ended.asked
     _keep(session, ended, made)
+    budgets.resolve(session, ended.id, amount_micros)
     if not ledger.settle(session, ended.id, amount_micros):
         raise HoldLost(f"generation {ended.id} finished without a hold")
     usage.record(
@@ -315,6 +317,7 @@ def _end(
     )
     if ended is None:
         return False
+    budgets.resolve(session, ended.id, 0)
     ledger.release(session, ended.id, code or state)
     data = {} if state == "cancelled" else {"code": code, "message": message}
     _emit(session, ended, state, **data)

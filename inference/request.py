@@ -19,6 +19,7 @@ from licensing.errors import AtelierError
 PROMPT_CHARACTERS_MAX = 2000  # about 500 tokens; the text encoder reads no more than 512
 IMAGES_MAX = 4  # what the hosted models give for one press of the button, too
 SEED_MAX = 2**32 - 1  # every generator takes 32 bits, and a person can still copy the number
+PROJECT_CHARACTERS_MAX = 64  # a tag on a bill; a longer one no longer fits its column
 SIDE_STEP = 16  # latents are an eighth of the pixels and are packed two by two
 DIGITS_MAX = 20  # longer numbers are refused before they are read, and never repeated to anybody
 
@@ -77,6 +78,26 @@ def parse(fields: Mapping[str, object], model: Model) -> GenerationRequest:
         seed=seed,
         seed_chosen=seed_chosen,
     )
+
+
+def parse_project(fields: Mapping[str, object]) -> str | None:
+    """Read the optional field `project`, a tag for the bill; empty means none.
+
+    Runs of space become one and look-alike encodings the same (NFC), so that one project is not
+    two on a bill. Raises `InvalidRequest`.
+    """
+    value = fields.get("project")
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequest("project", "The project must be text.")
+    project = unicodedata.normalize("NFC", " ".join((value or "").split()))
+    if len(project) > PROJECT_CHARACTERS_MAX:
+        raise InvalidRequest(
+            "project",
+            f"The project has {len(project):,} characters; {PROJECT_CHARACTERS_MAX} is the limit.",
+        )
+    if not project.isprintable():
+        raise InvalidRequest("project", "The project contains characters that cannot be seen.")
+    return project or None
 
 
 def picture_seed(request: GenerationRequest, index: int) -> int:

@@ -15,7 +15,7 @@ from inference import generations, lifecycle, models, presence, queue, request
 from inference.generations import Generation
 from inference.models import Model, ModelUnavailable
 from inference.request import GenerationRequest
-from licensing import agreements, ledger, moderation, prices, seats
+from licensing import agreements, budgets, ledger, licence, moderation, prices, seats
 from licensing.errors import NotFound
 from licensing.moderation import PromptRefused, PromptVerdict
 from licensing.prices import Quote
@@ -24,39 +24,53 @@ from webapp.studio import Studio
 
 
 def submit(
-    studio: Studio, member: Member, fields: Mapping[str, object], idempotency_key: str
+    studio: Studio,
+    member: Member,
+    fields: Mapping[str, object],
+    idempotency_key: str,
+    *,
+    api_key_id: uuid.UUID | None = None,
 ) -> Generation:
     """Queue one request of `member` and hold its price; the same key returns the first job.
 
-    `fields` are those of `inference.request.parse`, plus `model` (an id of the catalogue). Raises
-    `NoSeat`, `AgreementRequired`, `ModelUnavailable`, `InvalidRequest`, `PromptRefused`,
-    `InsufficientBalance`, `TooManyInFlight` and `Conflict`, each with nothing charged.
+    `fields` are those of `inference.request.parse`, plus `model` (an id of the catalogue) and
+    `project` (a tag for the bill, or nothing). `api_key_id` names the key that the request came
+    with. Raises `NoSeat`, `AgreementRequired`, `ModelUnavailable`, `LicenceProblem`,
+    `InvalidRequest`, `PromptRefused`, `BudgetExceeded`, `InsufficientBalance`, `WalletFrozen`,
+    `TooManyInFlight` and `Conflict`, each with nothing charged.
     """
     seats.require_seat(member)
     model = models.find(fields.get("model"))
     asked = request.parse(fields, model)
+    project = request.parse_project(fields)
     verdict = moderation.check_prompt(asked.prompt)
     if verdict.action == "block":
         _refuse(studio, member, asked, verdict)
-    price = _price(model, asked)
     with studio.database.transaction() as session:
+        licence.require_valid(session, model.id)
         agreements.require_accepted(session, member.id)
         job, is_new = generations.create(
-            session, request=asked, member=member, quote=price, idempotency_key=idempotency_key
+            session,
+            request=asked,
+            member=member,
+            quote=_price(session, model, asked),
+            idempotency_key=idempotency_key,
+            project=project,
+            api_key_id=api_key_id,
         )
         if is_new:
             _require_runnable(studio, session, model)
             _record_unless_allowed(session, member, asked, verdict, job.id)
-            _hold(session, job)
+            _reserve(session, job)
     if is_new:
         queue.enqueue(studio.celery, job.id, job.model)
     return job
 
 
-def quote(fields: Mapping[str, object]) -> Quote:
+def quote(session: Session, fields: Mapping[str, object]) -> Quote:
     """Price what the form says now; the prompt and the seed cost nothing. Raises as `submit`."""
     model = models.find(fields.get("model"))
-    return _price(model, request.parse({**fields, "prompt": "any", "seed": 0}, model))
+    return _price(session, model, request.parse({**fields, "prompt": "any", "seed": 0}, model))
 
 
 def cancel(studio: Studio, member: Member, generation_id: object) -> Generation:
@@ -77,9 +91,9 @@ def job_id(given: object) -> uuid.UUID:
         raise NotFound("There is no such generation.") from error
 
 
-def _price(model: Model, asked: GenerationRequest) -> Quote:
+def _price(session: Session, model: Model, asked: GenerationRequest) -> Quote:
     return prices.quote(
-        model.price_class, width=asked.width, height=asked.height, images=asked.images
+        session, model.price_class, width=asked.width, height=asked.height, images=asked.images
     )
 
 
@@ -121,7 +135,17 @@ def _require_runnable(studio: Studio, session: Session, model: Model) -> None:
         raise ModelUnavailable(problem)
 
 
-def _hold(session: Session, job: Generation) -> None:
+def _reserve(session: Session, job: Generation) -> None:
+    """Count the job in its budgets, then hold its price: the wallet is the last lock."""
+    budgets.reserve(
+        session,
+        organisation_id=job.organisation_id,
+        member_id=job.member_id,
+        team_id=job.team_id,
+        api_key_id=job.api_key_id,
+        generation_id=job.id,
+        amount_micros=job.price_micros,
+    )
     ledger.hold(
         session,
         organisation_id=job.organisation_id,

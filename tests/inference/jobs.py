@@ -13,7 +13,7 @@ from psycopg import sql
 from inference import generations, models
 from inference.generations import Generation
 from inference.request import parse
-from licensing import ledger, prices
+from licensing import budgets, ledger, prices
 from licensing.db import Database
 from licensing.ledger import Balance
 from licensing.seats import Member
@@ -35,10 +35,14 @@ class Desk:
     ) -> Generation:
         model = models.find(fields.pop("model", "pocket-turbo"))
         request = parse({"prompt": prompt, "width": 128, "height": 128, **fields}, model)
-        quote = prices.quote(
-            model.price_class, width=request.width, height=request.height, images=request.images
-        )
         with self.database.transaction() as session:
+            quote = prices.quote(
+                session,
+                model.price_class,
+                width=request.width,
+                height=request.height,
+                images=request.images,
+            )
             generation, created = generations.create(
                 session,
                 request=request,
@@ -47,6 +51,15 @@ class Desk:
                 idempotency_key=key or uuid.uuid4().hex,
             )
             if created:
+                budgets.reserve(
+                    session,
+                    organisation_id=self.member.organisation_id,
+                    member_id=self.member.id,
+                    team_id=generation.team_id,
+                    api_key_id=None,
+                    generation_id=generation.id,
+                    amount_micros=quote.total_micros,
+                )
                 ledger.hold(
                     session,
                     organisation_id=self.member.organisation_id,

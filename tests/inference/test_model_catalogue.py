@@ -7,22 +7,24 @@ import pytest
 from inference import models
 from inference.models import CATALOGUE, Model, ModelUnavailable
 from inference.request import SIDE_STEP, parse
-from licensing import prices
+from licensing import price_files, prices
 
 
 @pytest.mark.parametrize("model", CATALOGUE, ids=lambda model: model.id)
 def test_every_size_on_offer_can_be_asked_for_and_has_a_price(model: Model) -> None:
     offered = models.sizes(model)
+    listed = price_files.shipped().listed
     assert len(offered) >= 7
     assert len({(size.width, size.height) for size in offered}) == len(offered)
     for size in offered:
         request = parse({"prompt": "x", "width": size.width, "height": size.height}, model)
         assert request.width % SIDE_STEP == 0
-        assert prices.quote(
-            model.price_class, width=size.width, height=size.height, images=1
-        ) == prices.quote(
-            model.price_class, width=model.side_default, height=model.side_default, images=1
-        ), "a wide picture costs what the square one costs"
+        side = model.side_default
+        assert prices.price(
+            listed, model.price_class, width=size.width, height=size.height, images=1
+        ) == prices.price(listed, model.price_class, width=side, height=side, images=1), (
+            "a wide picture costs what the square one costs"
+        )
 
 
 def test_turbo_offers_2k() -> None:

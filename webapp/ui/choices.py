@@ -14,6 +14,7 @@ from inference import models
 from inference.models import Model
 from licensing import prices
 from licensing.money import format_usd
+from licensing.prices import PriceList
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -58,14 +59,19 @@ def size_picker(choices: Sequence[dict[str, Any]], value: Mapping[str, str]) -> 
     )
 
 
-def model_choices(problems: dict[str, str | None]) -> list[dict[str, Any]]:
-    """Describe every model of the catalogue; `problems` says which cannot run here, and why."""
+def model_choices(
+    problems: dict[str, str | None], listed: PriceList | None = None
+) -> list[dict[str, Any]]:
+    """Describe every model of the catalogue; `problems` says which cannot run here, and why.
+
+    Prices are left out without a price list: a page is laid out before anybody asks for it.
+    """
     return [
         {
             "id": model.id,
             "name": model.name,
             "note": model.note,
-            "aside": f"from {format_usd(_least_micros(model))}",
+            "aside": f"from {format_usd(_least_micros(model, listed))}" if listed else "",
             "problem": problems.get(model.id),
         }
         for model in models.CATALOGUE
@@ -80,6 +86,6 @@ def size_choices(model: Model) -> list[dict[str, Any]]:
     ]
 
 
-def _least_micros(model: Model) -> int:
+def _least_micros(model: Model, listed: PriceList) -> int:
     side = model.side_default
-    return prices.quote(model.price_class, width=side, height=side, images=1).per_image_micros
+    return prices.price(listed, model.price_class, width=side, height=side, images=1).total_micros

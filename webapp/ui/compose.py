@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from inference import generations, models, presence
 from inference.models import ModelUnavailable
 from inference.request import InvalidRequest
-from licensing import ledger
+from licensing import ledger, prices
 from licensing.agreements import AgreementRequired
 from licensing.errors import AtelierError
 from licensing.moderation import PromptRefused
@@ -98,11 +98,12 @@ def pricing(studio: Studio) -> Handler:
         member = identity.require_member(studio, request.request)
         with studio.database.read() as session:
             available = ledger.balance(session, member.organisation_id).available_micros
-        balance = f"Balance {format_usd(available)}"
-        try:
-            quoted = generate.quote({"model": model, "images": images, **_sides(size)})
-        except AtelierError:
-            return ["<p>No price yet</p>", f"<p>{balance}</p>"]
+            balance = f"Balance {format_usd(available)}"
+            try:
+                fields = {"model": model, "images": images, **_sides(size)}
+                quoted = generate.quote(session, fields)
+            except AtelierError:
+                return ["<p>No price yet</p>", f"<p>{balance}</p>"]
         noun = "picture" if quoted.images == 1 else "pictures"
         cost = (
             f"<p><strong>{format_usd(quoted.total_micros)}</strong> for {quoted.images} {noun}</p>"
@@ -126,7 +127,8 @@ def listing_models(studio: Studio) -> Handler:
                 model.id: presence.problem(session, model, studio.settings.weights)
                 for model in models.CATALOGUE
             }
-        return gr.update(choices=model_choices(problems))
+            listed = prices.in_force(session)
+        return gr.update(choices=model_choices(problems, listed))
 
     return list_models
 
