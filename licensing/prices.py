@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from licensing.db import Base, now
 from licensing.errors import Conflict
 from licensing.money import checked
+from licensing.seats import Member
 
 Family = Literal["turbo", "raw"]
 References = Literal["none", "style", "moodboard"]
@@ -130,7 +131,7 @@ def add_version(
     *,
     effective_at: datetime,
     note: str,
-    author_id: uuid.UUID | None = None,
+    author: Member | None = None,
 ) -> "PriceVersion":
     """Append a list that takes effect in the future.
 
@@ -155,7 +156,7 @@ def add_version(
         effective_at=effective_at,
         listed=_as_json(added),
         note=note,
-        author_id=author_id,
+        author_id=author.id if author else None,
         created_at=at,
     )
     session.add(version)
