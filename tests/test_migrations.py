@@ -17,6 +17,7 @@ import licensing.moderation
 import licensing.seat_history
 import licensing.seats
 import licensing.usage
+import licensing.usage_sums
 import webapp.sso.attempts
 import webapp.sso.backchannel
 import webapp.sso.sessions
@@ -31,6 +32,7 @@ ROOMS_WITH_TABLES: tuple[ModuleType, ...] = (
     licensing.seat_history,
     licensing.seats,
     licensing.usage,
+    licensing.usage_sums,
     inference.events,
     inference.generations,
     inference.presence,
