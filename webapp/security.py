@@ -13,11 +13,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from licensing.errors import AtelierError, NotAllowed, NotFound
+from webapp import verify
 from webapp.door import PAGES
 from webapp.errors import answer
 from webapp.settings import Settings, is_loopback
 
-BODY_BYTES_MAX = 1_048_576  # prompts and forms are kilobytes; no page takes a file yet
+BODY_BYTES_MAX = 1_048_576  # prompts and forms are kilobytes
+# The routes that take a file; a form around it adds a little.
+UPLOAD_BYTES_MAX = {verify.PATH: verify.FILE_BYTES_MAX + 4096}
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 HEALTH_PATH = "/healthz"  # asked by load balancers under an address of their own
 
@@ -60,14 +63,15 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        await self._app(scope, _limited(receive, BODY_BYTES_MAX), send)
+        await self._app(scope, _limited(receive, body_bytes_max(scope["path"])), send)
 
     def _refuse(self, request: Request) -> Response | None:
         if request.headers.get("host") != self._host:
             return self._other_host(request)
         length = request.headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > BODY_BYTES_MAX:
-            return answer(request, TooLarge(f"A request may have {BODY_BYTES_MAX:,} bytes."))
+        most = body_bytes_max(request.url.path)
+        if not length.isdigit() or int(length) > most:
+            return answer(request, TooLarge(f"A request to this address may have {most:,} bytes."))
         if _FETCHES_AN_ADDRESS.search(request.url.path):
             return answer(request, NotFound("There is nothing here."))
         if is_foreign(request.headers, request.method, self._settings.url):
@@ -84,6 +88,11 @@ class Guard:
             target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"{self._settings.url}{target}", 307)
         return answer(request, NotFound(f"This studio answers at {self._settings.url} alone."))
+
+
+def body_bytes_max(path: str) -> int:
+    """Return how long a request's body may be at an address."""
+    return UPLOAD_BYTES_MAX.get(path, BODY_BYTES_MAX)
 
 
 def is_foreign(headers: Headers, method: str, own_url: str) -> bool:
