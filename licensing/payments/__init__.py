@@ -1,0 +1,1 @@
+"""Payments: our side of the provider."""
