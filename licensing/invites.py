@@ -11,12 +11,21 @@ import secrets
 import uuid
 from datetime import datetime, timedelta
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, select
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    and_,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.sql.elements import ColumnElement
 
-from licensing import actors, seats
+from licensing import actors, domains, seats, teams
 from licensing.db import Base, now
+from licensing.domains import Domain, SeatPolicy
 from licensing.errors import AtelierError, Conflict, NotAllowed, NotFound
 from licensing.seats import Identity, Member, Role, Status
 
@@ -35,9 +44,9 @@ class InvalidEmail(AtelierError):  # noqa: N818 - reads as the answer that it is
 
 
 def sign_in(session: Session, identity: Identity) -> Member:
-    """Return the member who signed in, after using a pending invite if they are new.
+    """Return the member who signed in; somebody new comes in by an invite or by their domain.
 
-    Raises `NotAllowed` for a stranger and for a suspended member.
+    Raises `NotAllowed` for a stranger, for a suspended member and for the wrong provider.
     """
     member = seats.find_member(session, identity.issuer, identity.subject)
     if member is None:
@@ -46,6 +55,7 @@ def sign_in(session: Session, identity: Identity) -> Member:
         raise NotAllowed(
             "Your membership is suspended. An admin of your organisation can resume it."
         )
+    _require_issuer(session, member.organisation_id, identity, member.email)
     member.email = identity.address or member.email
     member.name = identity.name.strip() or member.name
     session.flush()
@@ -53,38 +63,74 @@ def sign_in(session: Session, identity: Identity) -> Member:
 
 
 def invite(
-    session: Session, actor: Member, *, email: str, role: Role, seated: bool
+    session: Session,
+    actor: Member,
+    *,
+    email: str,
+    role: Role,
+    seated: bool,
+    team_id: uuid.UUID | None = None,
 ) -> tuple["Invite", str]:
     """Invite an address; returns the invite and the token for its link, which is shown once.
 
     Raises `InvalidEmail`, `Conflict` (invited already, or a member), `SeatCeilingReached`,
-    `NotAllowed`.
+    `NotAllowed`, and `NotFound` for a team that is not there.
     """
-    address = email.strip().lower()
-    is_address = _EMAIL.fullmatch(address) is not None and address.isprintable()
-    if len(address) > EMAIL_CHARACTERS_MAX or not is_address:
-        raise InvalidEmail(f"“{email.strip()[:80]}” is not an e-mail address.")
+    address = read_address(email)
     actor = actors.require_admin(session, actor)
     if role == Role.OWNER and actor.role != Role.OWNER:
         raise NotAllowed("Only an owner can invite an owner.")
+    if team_id is not None:
+        teams.get(session, actor.organisation_id, team_id)
     _require_new(session, actor.organisation_id, address)
     if seated:
         seats.require_seat_left(session, actor.organisation_id)
+    made, token = prepare(actor, email=address, role=role, seated=seated, team_id=team_id)
+    session.add(made)
+    seats.record(session, actor.organisation_id, "invited", actor=actor, detail=address)
+    return made, token
+
+
+def prepare(
+    actor: Member, *, email: str, role: Role, seated: bool, team_id: uuid.UUID | None
+) -> tuple["Invite", str]:
+    """Make an invite that is not written yet, and its token. The caller has checked everything."""
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    created = Invite(
+    made = Invite(
         id=uuid.uuid4(),
         organisation_id=actor.organisation_id,
-        email=address,
+        email=email,
         role=Role(role),
         seated=seated,
         token_sha256=_digest(token),
         invited_by=actor.id,
+        team_id=team_id,
         created_at=now(),
         expires_at=now() + INVITE_LIFETIME,
     )
-    session.add(created)
-    seats.record(session, actor.organisation_id, "invited", actor=actor, detail=address)
-    return created, token
+    return made, token
+
+
+def renew(session: Session, actor: Member, invite_id: uuid.UUID) -> tuple["Invite", str]:
+    """Give a pending invite a new link and its full time again; the old link is dead.
+
+    Raises `NotFound`. The seat that it holds stays held.
+    """
+    actor = actors.require_admin(session, actor)
+    found = _pending_of(session, actor, invite_id)
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    found.token_sha256, found.expires_at = _digest(token), now() + INVITE_LIFETIME
+    seats.record(session, actor.organisation_id, "invite_renewed", actor=actor, detail=found.email)
+    return found, token
+
+
+def read_address(given: str) -> str:
+    """Return an e-mail address as it is compared; raises `InvalidEmail`."""
+    address = given.strip().lower()
+    is_address = _EMAIL.fullmatch(address) is not None and address.isprintable()
+    if len(address) > EMAIL_CHARACTERS_MAX or not is_address:
+        raise InvalidEmail(f"“{given.strip()[:80]}” is not an e-mail address.")
+    return address
 
 
 def accept_invite(session: Session, token: str, identity: Identity) -> Member:
@@ -104,12 +150,7 @@ def accept_invite(session: Session, token: str, identity: Identity) -> Member:
 def revoke_invite(session: Session, actor: Member, invite_id: uuid.UUID) -> None:
     """Take a pending invite back and free its seat; raises `NotFound`."""
     actor = actors.require_admin(session, actor)
-    query = select(Invite).where(
-        Invite.id == invite_id, Invite.organisation_id == actor.organisation_id, _pending()
-    )
-    found = session.scalars(query).one_or_none()
-    if found is None:
-        raise NotFound("There is no such pending invite.")
+    found = _pending_of(session, actor, invite_id)
     found.revoked_at = now()
     seats.record(session, actor.organisation_id, "invite_revoked", actor=actor, detail=found.email)
 
@@ -120,16 +161,73 @@ def invites(session: Session, organisation_id: uuid.UUID) -> list["Invite"]:
     return list(session.scalars(query.order_by(Invite.created_at.desc(), Invite.id)))
 
 
+def _pending_of(session: Session, actor: Member, invite_id: uuid.UUID) -> "Invite":
+    query = select(Invite).where(
+        Invite.id == invite_id, Invite.organisation_id == actor.organisation_id, _pending()
+    )
+    found = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    if found is None:
+        raise NotFound("There is no such pending invite.")
+    return found
+
+
 def _join_by_address(session: Session, identity: Identity) -> Member:
     if identity.email_verified and identity.address:
         query = select(Invite).where(Invite.email == identity.address, _pending())
         found = session.scalars(query.order_by(Invite.created_at)).first()
         if found is not None:
             return _use(session, found, identity)
+        domain = domains.of_address(session, identity.address)
+        if domain is not None:
+            return _join_by_domain(session, domain, identity)
     raise NotAllowed(
         "You have signed in, but no organisation here knows you. Ask an admin to invite "
         f"{identity.address or 'you'}."
     )
+
+
+def _join_by_domain(session: Session, domain: Domain, identity: Identity) -> Member:
+    """Let somebody in whose address has a proved domain, with what its seat policy gives.
+
+    Whoever was removed stays out until an admin invites them: signing in again undoes nothing.
+    """
+    organisation_id = domain.organisation_id
+    seats.lock(session, organisation_id)
+    member = seats.find_member(session, identity.issuer, identity.subject)
+    if member is not None:
+        return member  # a second tab was faster
+    fresh = domains.of_address(session, identity.address)
+    if fresh is None or fresh.organisation_id != organisation_id:
+        raise NotAllowed("Your organisation has just given this domain up. Ask for an invite.")
+    _require_issuer(session, organisation_id, identity)
+    if _was_removed(session, organisation_id, identity):
+        raise NotAllowed("You were removed from this organisation. Ask an admin to invite you.")
+    left = seats.seat_usage(session, organisation_id).left
+    is_seated = fresh.seat_policy == SeatPolicy.SEAT and left > 0
+    joined = seats.join(session, organisation_id, identity, role=Role.CREATOR, seated=is_seated)
+    if not is_seated and fresh.seat_policy != SeatPolicy.NO_SEAT:
+        joined.seat_asked_at = now()
+        seats.record(session, organisation_id, "seat_asked", member=joined)
+    return joined
+
+
+def _require_issuer(
+    session: Session, organisation_id: uuid.UUID, identity: Identity, *known: str
+) -> None:
+    addresses = (identity.address, *known)
+    refused = domains.refusal(session, organisation_id, identity.issuer, addresses)
+    if refused is not None:
+        raise NotAllowed(refused)
+
+
+def _was_removed(session: Session, organisation_id: uuid.UUID, identity: Identity) -> bool:
+    same_account = and_(Member.issuer == identity.issuer, Member.subject == identity.subject)
+    gone = select(Member.id).where(
+        Member.organisation_id == organisation_id,
+        Member.status == Status.REMOVED,
+        or_(same_account, Member.email == identity.address),
+    )
+    return session.scalars(gone.limit(1)).first() is not None
 
 
 def _use(session: Session, found: "Invite", identity: Identity) -> Member:
@@ -144,14 +242,18 @@ def _use(session: Session, found: "Invite", identity: Identity) -> Member:
     pending = session.scalars(still.execution_options(populate_existing=True)).one_or_none()
     if pending is None:
         raise NotFound("This invite is not valid any more. Ask for a new one.")
+    _require_issuer(session, found.organisation_id, identity)
     pending.accepted_at = now()
-    return seats.join(
+    joined = seats.join(
         session,
         pending.organisation_id,
         identity,
         role=Role(pending.role),
         seated=pending.seated,
     )
+    if pending.team_id is not None:
+        teams.join_first(session, joined, pending.team_id)
+    return joined
 
 
 def _require_new(session: Session, organisation_id: uuid.UUID, address: str) -> None:

@@ -34,6 +34,29 @@ def append(
     seats_taken: int,
 ) -> None:
     """Write one change; `seats_taken` counts assigned seats and held ones after it."""
+    write(
+        session,
+        organisation_id,
+        kind,
+        actor_id=actor_id,
+        member_id=member_id,
+        detail=detail,
+        seats_taken=seats_taken,
+    )
+    session.flush()
+
+
+def write(
+    session: Session,
+    organisation_id: uuid.UUID,
+    kind: str,
+    *,
+    actor_id: uuid.UUID | None,
+    member_id: uuid.UUID | None,
+    detail: str,
+    seats_taken: int,
+) -> None:
+    """As `append`, for many at once: the caller flushes."""
     session.add(
         SeatChange(
             organisation_id=organisation_id,
@@ -45,7 +68,6 @@ def append(
             at=now(),
         )
     )
-    session.flush()
 
 
 class SeatChange(Base):

@@ -23,11 +23,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from licensing import seat_history
+from licensing import seat_days, seat_history, tiers
 from licensing.db import Base, now
-from licensing.errors import AtelierError, NotFound
+from licensing.errors import AtelierError, Conflict, NotFound
+from licensing.team_tables import Team
 
-SEATS_BUSINESS = 50  # the published ceiling of the Business plan; larger teams are Enterprise
+SEATS_BUSINESS = 50  # what a new organisation begins with; `licensing.tiers` has the plans
 
 
 class Role(StrEnum):
@@ -141,7 +142,13 @@ class Identity:
 def create_organisation(
     session: Session, *, name: str, tier: str = "business", seat_ceiling: int = SEATS_BUSINESS
 ) -> "Organisation":
-    """Found an organisation. Its ledger accounts open with its first top-up."""
+    """Found an organisation. Its ledger accounts open with its first top-up.
+
+    Raises `NotFound` for an unknown plan, `Conflict` for more seats than the plan has.
+    """
+    plan = tiers.find(tier)
+    if not plan.allows(seat_ceiling):
+        raise Conflict(f"The {plan.name} plan ends at {plan.seats_max} seats.")
     organisation = Organisation(
         id=uuid.uuid4(), name=name, tier=tier, seat_ceiling=seat_ceiling, created_at=now()
     )
@@ -202,6 +209,7 @@ def lock(session: Session, organisation_id: uuid.UUID) -> "Organisation":
     organisation = session.scalars(query).one_or_none()
     if organisation is None:
         raise NotFound("This organisation does not exist.")
+    seat_days.begin(session, organisation_id, now())
     return organisation
 
 
@@ -211,8 +219,18 @@ def require_seat_left(session: Session, organisation_id: uuid.UUID) -> None:
     if usage.left == 0:
         raise SeatCeilingReached(
             f"All {usage.ceiling} seats are taken: {usage.assigned} assigned, {usage.pending} held "
-            "by pending invites. Revoke a seat or an invite first, or move to a larger plan."
+            "by pending invites. Revoke a seat or an invite first, or "
+            f"{_way_up(session, organisation_id, usage)} under /team#seats."
         )
+
+
+def _way_up(session: Session, organisation_id: uuid.UUID, usage: SeatUsage) -> str:
+    """Name the step that makes room for one more."""
+    tier = tiers.of(session, organisation_id)
+    larger = tiers.next_above(tier)
+    if tier.allows(usage.ceiling + 1) or larger is None:
+        return "buy more seats"
+    return f"move to the {larger.name} plan ({tier.name} ends at {tier.seats_max} seats)"
 
 
 def join(
@@ -250,6 +268,7 @@ def record(
 ) -> None:
     """Append to the history, with the number of seats taken after the change."""
     session.flush()
+    seats_taken = seat_usage(session, organisation_id).taken
     seat_history.append(
         session,
         organisation_id,
@@ -257,8 +276,9 @@ def record(
         actor_id=actor.id if actor else None,
         member_id=member.id if member else None,
         detail=detail,
-        seats_taken=seat_usage(session, organisation_id).taken,
+        seats_taken=seats_taken,
     )
+    seat_days.rise(session, organisation_id, seats_taken, now())
 
 
 class Organisation(Base):
@@ -285,7 +305,7 @@ class Member(Base):
         CheckConstraint("status IN ('active', 'suspended', 'removed')", name="status"),
         CheckConstraint("status <> 'removed' OR NOT seated", name="removed_unseated"),
         UniqueConstraint("id", "organisation_id"),  # so that a hold can name both together
-        ForeignKeyConstraint(["team_id", "organisation_id"], ["team.id", "team.organisation_id"]),
+        ForeignKeyConstraint(["team_id", "organisation_id"], [Team.id, Team.organisation_id]),
         Index(
             "ix_member_issuer_subject",
             "issuer",

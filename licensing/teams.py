@@ -1,34 +1,25 @@
 """Teams inside an organisation: who belongs to which, and which one pays for whose pictures.
 
-Owns the tables `team` and `team_member`; `member.team_id` is the paying team, one that the member
-belongs to. Names are unique among the teams of an organisation that are not archived, whatever
-their letters' case. Every verb takes the organisation's lock and writes history. Groups of the
-organisation's directory are teams with an `external_id`.
+Writes the tables of `licensing.team_tables`; `member.team_id` is the paying team, one that the
+member belongs to. Names are unique among the teams of an organisation that are not archived,
+whatever their letters' case. Every verb takes the organisation's lock and writes history. Groups of
+the organisation's directory are teams with an `external_id`.
 """
 
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
 
-from sqlalchemy import (
-    ForeignKey,
-    ForeignKeyConstraint,
-    Index,
-    UniqueConstraint,
-    delete,
-    func,
-    select,
-    text,
-)
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from licensing import tiers
 from licensing.actors import Actor, record, require_admin, require_colleague
-from licensing.db import Base, now
+from licensing.db import now
 from licensing.errors import AtelierError, Conflict, NotFound
 from licensing.seats import Member
+from licensing.team_tables import Team, TeamMember
 
 NAME_CHARACTERS_MAX = 80  # fits one line of a page and of a bill
 COST_CENTRE_CHARACTERS_MAX = 64  # as long as a project tag
@@ -49,7 +40,7 @@ def create(
     name: str,
     cost_centre: str | None = None,
     external_id: str | None = None,
-) -> "Team":
+) -> Team:
     """Found a team. Raises `InvalidTeam`, `Conflict` (the name is taken), `TierRequired`."""
     actor = require_admin(session, actor)
     tiers.require(session, actor.organisation_id, "teams")
@@ -79,7 +70,7 @@ def rename(
     *,
     name: str | None = None,
     cost_centre: str | None = None,
-) -> "Team":
+) -> Team:
     """Give a team another name, another cost centre, or both; `""` takes the cost centre away.
 
     Bills that are written keep the names that they were written with. Raises `InvalidTeam`,
@@ -101,7 +92,7 @@ def rename(
 
 def set_external_id(
     session: Session, actor: Actor, team_id: uuid.UUID, external_id: str | None
-) -> "Team":
+) -> Team:
     """Tie a team to a group of the directory, or untie it. Raises `Conflict`, `NotFound`."""
     actor = require_admin(session, actor)
     team = _find(session, actor, team_id)
@@ -113,7 +104,7 @@ def set_external_id(
     return team
 
 
-def archive(session: Session, actor: Actor, team_id: uuid.UUID) -> "Team":
+def archive(session: Session, actor: Actor, team_id: uuid.UUID) -> Team:
     """End a team: nobody belongs to it any more, and its name is free. Bills keep it."""
     actor = require_admin(session, actor)
     team = _find(session, actor, team_id)
@@ -124,7 +115,7 @@ def archive(session: Session, actor: Actor, team_id: uuid.UUID) -> "Team":
     return team
 
 
-def add(session: Session, actor: Actor, team_id: uuid.UUID, member_id: uuid.UUID) -> "Team":
+def add(session: Session, actor: Actor, team_id: uuid.UUID, member_id: uuid.UUID) -> Team:
     """Let a member belong to a team; their first team pays for them. Again is harmless."""
     actor = require_admin(session, actor)
     team = _find(session, actor, team_id)
@@ -132,7 +123,7 @@ def add(session: Session, actor: Actor, team_id: uuid.UUID, member_id: uuid.UUID
     return team
 
 
-def remove(session: Session, actor: Actor, team_id: uuid.UUID, member_id: uuid.UUID) -> "Team":
+def remove(session: Session, actor: Actor, team_id: uuid.UUID, member_id: uuid.UUID) -> Team:
     """Take a member out of a team; if it paid for them, another team of theirs does, or none."""
     actor = require_admin(session, actor)
     team = _find(session, actor, team_id)
@@ -142,7 +133,7 @@ def remove(session: Session, actor: Actor, team_id: uuid.UUID, member_id: uuid.U
 
 def set_members(
     session: Session, actor: Actor, team_id: uuid.UUID, member_ids: Iterable[uuid.UUID]
-) -> "Team":
+) -> Team:
     """Make exactly these members the team's, as a directory that replaces a group says.
 
     Raises `NotFound` if one of them is not a member, with nothing changed.
@@ -195,7 +186,7 @@ def leave_all(session: Session, member: Member) -> None:
     session.execute(delete(TeamMember).where(TeamMember.member_id == member.id))
 
 
-def get(session: Session, organisation_id: uuid.UUID, team_id: uuid.UUID) -> "Team":
+def get(session: Session, organisation_id: uuid.UUID, team_id: uuid.UUID) -> Team:
     """Read a living team of an organisation; raises `NotFound`."""
     query = select(Team).where(
         Team.id == team_id, Team.organisation_id == organisation_id, _living()
@@ -206,7 +197,7 @@ def get(session: Session, organisation_id: uuid.UUID, team_id: uuid.UUID) -> "Te
     return team
 
 
-def teams(session: Session, organisation_id: uuid.UUID) -> list["Team"]:
+def teams(session: Session, organisation_id: uuid.UUID) -> list[Team]:
     """The living teams of an organisation, by name."""
     query = select(Team).where(Team.organisation_id == organisation_id, _living())
     return list(session.scalars(query.order_by(Team.name_key, Team.id)))
@@ -219,23 +210,23 @@ def members_of(session: Session, team_id: uuid.UUID) -> list[Member]:
     return list(session.scalars(query.order_by(Member.name, Member.id)))
 
 
-def teams_of(session: Session, member_id: uuid.UUID) -> list["Team"]:
+def teams_of(session: Session, member_id: uuid.UUID) -> list[Team]:
     """The living teams that a member belongs to, by name."""
     query = select(Team).join(TeamMember, TeamMember.team_id == Team.id)
     query = query.where(TeamMember.member_id == member_id, _living())
     return list(session.scalars(query.order_by(Team.name_key, Team.id)))
 
 
-def _find(session: Session, actor: Actor, team_id: uuid.UUID) -> "Team":
+def _find(session: Session, actor: Actor, team_id: uuid.UUID) -> Team:
     return get(session, actor.organisation_id, team_id)
 
 
-def _join(session: Session, actor: Actor, team: "Team", member: Member) -> None:
+def _join(session: Session, actor: Actor, team: Team, member: Member) -> None:
     if _write_membership(session, team, member):
         record(session, actor, "team_joined", member=member, detail=team.name)
 
 
-def _write_membership(session: Session, team: "Team", member: Member) -> bool:
+def _write_membership(session: Session, team: Team, member: Member) -> bool:
     """Add the row; the first team pays. False if they belonged to it already."""
     row = {
         "team_id": team.id,
@@ -250,7 +241,7 @@ def _write_membership(session: Session, team: "Team", member: Member) -> bool:
     return is_new
 
 
-def _leave(session: Session, actor: Actor, team: "Team", member: Member) -> None:
+def _leave(session: Session, actor: Actor, team: Team, member: Member) -> None:
     gone = session.execute(
         delete(TeamMember)
         .where(TeamMember.team_id == team.id, TeamMember.member_id == member.id)
@@ -269,7 +260,7 @@ def _require_free(
     actor: Actor,
     name: str,
     external_id: str | None,
-    besides: "Team | None",
+    besides: Team | None,
 ) -> None:
     for other in teams(session, actor.organisation_id):
         if besides is not None and other.id == besides.id:
@@ -296,59 +287,9 @@ def _cost_centre(given: str | None) -> str | None:
     return words or None
 
 
-def _describe(team: "Team") -> str:
+def _describe(team: Team) -> str:
     return f"{team.name} ({team.cost_centre})" if team.cost_centre else team.name
 
 
 def _living() -> ColumnElement[bool]:
     return Team.archived_at.is_(None)
-
-
-class Team(Base):
-    """A group of members whose pictures are billed together."""
-
-    __tablename__ = "team"
-    __table_args__ = (
-        UniqueConstraint("id", "organisation_id"),
-        Index(
-            "ix_team_organisation_id_name_key",
-            "organisation_id",
-            "name_key",
-            unique=True,
-            postgresql_where=text("archived_at IS NULL"),
-        ),
-        Index(
-            "ix_team_organisation_id_external_id",
-            "organisation_id",
-            "external_id",
-            unique=True,
-            postgresql_where=text("archived_at IS NULL"),
-        ),
-    )
-
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organisation.id"))
-    name: Mapped[str]
-    name_key: Mapped[str]
-    cost_centre: Mapped[str | None]
-    external_id: Mapped[str | None]
-    created_at: Mapped[datetime]
-    archived_at: Mapped[datetime | None]
-
-
-class TeamMember(Base):
-    """A member belongs to a team."""
-
-    __tablename__ = "team_member"
-    __table_args__ = (
-        ForeignKeyConstraint(["team_id", "organisation_id"], ["team.id", "team.organisation_id"]),
-        ForeignKeyConstraint(
-            ["member_id", "organisation_id"], ["member.id", "member.organisation_id"]
-        ),
-        Index("ix_team_member_member_id", "member_id"),
-    )
-
-    team_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    member_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    organisation_id: Mapped[uuid.UUID]
-    added_at: Mapped[datetime]

@@ -34,8 +34,9 @@ def team(
 ) -> Team:
     """Commit a whole team with a funded wallet."""
     with database.transaction() as session:
+        tier = "business" if seat_ceiling <= seats.SEATS_BUSINESS else "enterprise"
         organisation = seats.create_organisation(
-            session, name="Studio Nord", seat_ceiling=seat_ceiling
+            session, name="Studio Nord", tier=tier, seat_ceiling=seat_ceiling
         )
         made = Team(
             organisation=organisation,

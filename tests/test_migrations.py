@@ -11,11 +11,17 @@ import inference.events
 import inference.generations
 import inference.presence
 import licensing.agreements
+import licensing.documents
+import licensing.domains
 import licensing.invites
-import licensing.ledger
+import licensing.ledger.tables
+import licensing.licence
+import licensing.model_switches
 import licensing.moderation
+import licensing.seat_days
 import licensing.seat_history
 import licensing.seats
+import licensing.team_tables
 import licensing.usage
 import licensing.usage_sums
 import webapp.sso.attempts
@@ -26,11 +32,17 @@ from migrations.run import downgrade, upgrade
 
 ROOMS_WITH_TABLES: tuple[ModuleType, ...] = (
     licensing.agreements,
+    licensing.documents,
+    licensing.domains,
     licensing.invites,
-    licensing.ledger,
+    licensing.ledger.tables,
+    licensing.licence,
+    licensing.model_switches,
     licensing.moderation,
+    licensing.seat_days,
     licensing.seat_history,
     licensing.seats,
+    licensing.team_tables,
     licensing.usage,
     licensing.usage_sums,
     inference.events,

@@ -30,8 +30,10 @@ def read_agreements(request: Request) -> Response:
     """Show what is still to be accepted, or everything if nothing is."""
     studio = studio_of(request)
     member = identity.require_member(studio, request)
-    missing = _missing(studio, member)
-    return _page(request, member, missing or agreements.current(), is_settled=not missing)
+    with studio.database.read() as session:
+        asked = agreements.to_accept(session, member.id)
+        shown = asked or agreements.in_force_for(session, member.id)
+    return _page(request, member, shown, is_settled=not asked)
 
 
 @router.post("/agreements")
@@ -49,15 +51,11 @@ async def accept_agreements(request: Request) -> Response:
 
 
 def _accept(studio: Studio, member: Member, ticked: set[str]) -> tuple[Agreement, ...]:
-    """Accept the ticked texts; return those that are still missing."""
-    shown = [agreement for agreement in agreements.current() if agreement.text_sha256 in ticked]
+    """Accept the ticked texts; return those without which they still cannot generate."""
     with studio.database.transaction() as session:
-        agreements.accept(session, member.id, shown, now())
-        return agreements.missing(session, member.id)
-
-
-def _missing(studio: Studio, member: Member) -> tuple[Agreement, ...]:
-    with studio.database.read() as session:
+        asked = agreements.to_accept(session, member.id)
+        chosen = [agreement for agreement in asked if agreement.text_sha256 in ticked]
+        agreements.accept(session, member.id, chosen, now())
         return agreements.missing(session, member.id)
 
 

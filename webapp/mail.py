@@ -76,7 +76,7 @@ def _connect(server: MailServer) -> smtplib.SMTP:
     if server.security == "starttls":
         try:
             connection.starttls(context=context)
-        except BaseException:
+        except (OSError, smtplib.SMTPException):
             connection.close()
             raise
     return connection
