@@ -27,6 +27,7 @@ from inference.generations import Generation
 from inference.presence import HEARTBEAT_SECONDS, Report, WorkerState
 from inference.provenance.papers import Papers, open_papers
 from inference.safety import ImageVerdict
+from inference.safety.known import KnownPictures
 from inference.settings import Settings
 from inference.storage import Storage
 from licensing.db import Database, connect
@@ -59,6 +60,7 @@ class WorkerProcess:
         """Remember how to begin; opens, starts and loads nothing."""
         self.settings = settings
         self.storage = Storage(settings.pictures_folder)
+        self.known = KnownPictures()
         self.name = ""
         self._make_tools = make_tools
         self._tools: Tools | None = None

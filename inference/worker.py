@@ -146,6 +146,7 @@ def _make(process: WorkerProcess, attempt: Attempt) -> None:
         attempt.note("loading", message="The worker is loading its libraries.")
     tools = process.tools()
     tools.image_filter.load()  # fails closed before the work, not after it
+    persist(process.database, process.known.refresh)
 
     def report(message: str) -> None:
         process.say("loading", message)
@@ -154,7 +155,10 @@ def _make(process: WorkerProcess, attempt: Attempt) -> None:
     tools.engine.load(model, report)
     process.say("busy", f"Making a picture with {model.name}.")
     images = tools.engine.render(request, model, attempt.on_step, attempt.cancelled)
-    verdicts = [tools.image_filter.check(image) for image in images]
+    verdicts = [
+        process.known.check(image, claimed.organisation_id) or tools.image_filter.check(image)
+        for image in images
+    ]
     made = _store(process, tools.engine, claimed, list(zip(images, verdicts, strict=True)))
     if not all(picture.refused for picture in made):
         attempt.note("saved", pictures=sum(not picture.refused for picture in made))
