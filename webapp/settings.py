@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from webapp.payment_settings import (
+    PaymentSettings,
+    PaymentSettingsProblem,
+    read_payment_settings,
+)
+
 PORT_DEFAULT = 7860
 SESSION_HOURS_DEFAULT = 12  # one working day, then the provider is asked again
 SESSION_HOURS_MAX = 24 * 30
@@ -57,6 +63,7 @@ class Settings:
     session_hours: int
     organisation_name: str
     owner_email: str | None
+    payments: PaymentSettings | None  # None: no payments
 
     @property
     def is_https(self) -> bool:
@@ -75,6 +82,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     host = environ.get("ATELIER_HOST") or "127.0.0.1"
     port = _integer(environ, "ATELIER_PORT", PORT_DEFAULT, 1, 65_535)
     url = _public_url(environ.get("ATELIER_URL"), host, port)
+    providers = _providers(environ) or (_demo_provider(host, url),)
     return Settings(
         host=host,
         port=port,
@@ -83,12 +91,13 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         weights=Path(environ.get("ATELIER_WEIGHTS") or _REPOSITORY / "weights").absolute(),
         database_url=_database_url(environ.get("DATABASE_URL")),
         broker_url=environ.get("BROKER_URL") or None,
-        providers=_providers(environ) or (_demo_provider(host, url),),
+        providers=providers,
         session_hours=_integer(
             environ, "SESSION_HOURS", SESSION_HOURS_DEFAULT, 1, SESSION_HOURS_MAX
         ),
         organisation_name=environ.get("ATELIER_ORGANISATION") or "Atelier",
         owner_email=environ.get("ATELIER_OWNER_EMAIL") or None,
+        payments=_payments(environ, host, url, providers),
     )
 
 
@@ -152,6 +161,17 @@ def _demo_provider(host: str, url: str) -> Provider:
         scopes="openid email profile offline_access",
         is_demo=True,
     )
+
+
+def _payments(
+    environ: Mapping[str, str], host: str, url: str, providers: tuple[Provider, ...]
+) -> PaymentSettings | None:
+    here = is_loopback(host) and is_loopback(urlsplit(url).hostname or "")
+    is_demo = any(provider.is_demo for provider in providers)
+    try:
+        return read_payment_settings(environ, url, is_demo=is_demo, is_loopback=here)
+    except PaymentSettingsProblem as problem:
+        raise SettingsProblem(str(problem)) from problem
 
 
 def _public_url(given: str | None, host: str, port: int) -> str:
