@@ -212,6 +212,15 @@ def locate(model: Model, weights_folder: Path) -> Path | None:
     return snapshot if (snapshot / "model_index.json").is_file() else None
 
 
+def places(model: Model, weights_folder: Path) -> tuple[Path, ...]:
+    """Return everywhere on this machine where files of the model can lie, there or not."""
+    own = (weights_folder / model.id, weights_folder / model.source)
+    if "/" not in model.source:
+        return tuple(dict.fromkeys(own))
+    cached = _hub_cache() / f"models--{model.source.replace('/', '--')}"
+    return (*dict.fromkeys(own), cached)
+
+
 def weights_problem(model: Model, weights_folder: Path) -> str | None:
     """Say in a sentence why this machine lacks the model's weights; None if they are here."""
     if locate(model, weights_folder) is not None:

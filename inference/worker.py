@@ -32,7 +32,7 @@ from inference.request import picture_seed
 from inference.safety import ImageVerdict
 from inference.settings import Settings
 from inference.storage import Storage, picture_key, thumbnail_key
-from licensing import moderation
+from licensing import licence, moderation
 from licensing.errors import AtelierError
 from licensing.seats import get_member, require_seat
 
@@ -141,6 +141,7 @@ def _make(process: WorkerProcess, attempt: Attempt) -> None:
     member = persist(process.database, lambda session: get_member(session, claimed.member_id))
     assert member is not None, "members are never deleted"
     require_seat(member)  # the seat may have gone while the job waited
+    persist(process.database, lambda session: licence.require_valid(session, claimed.model))
 
     if not process.is_warm:
         attempt.note("loading", message="The worker is loading its libraries.")

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, UniqueConstraint, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from licensing import seats, tiers
@@ -132,7 +132,7 @@ def in_force(session: Session, member: Member, *, at: datetime | None = None) ->
             OrganisationDocument.organisation_id == member.organisation_id,
             OrganisationDocument.effective_at <= (at or now()),
         )
-        .distinct(OrganisationDocument.kind)
+        .ext(distinct_on(OrganisationDocument.kind))
         .order_by(
             OrganisationDocument.kind,
             OrganisationDocument.effective_at.desc(),

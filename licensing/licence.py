@@ -23,6 +23,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from licensing import model_switches
 from licensing.db import Base, now
 from licensing.errors import AtelierError, Conflict
+from licensing.model_switches import ModelSwitch
 from licensing.seats import Member, Organisation, Role, Status
 
 Kind = Literal["below_threshold", "enterprise_licence", "demonstration"]
@@ -101,16 +102,21 @@ def problem(
     """Return why `model_id` may not be run at a moment (default: now); None if it may."""
     switched = model_switches.latest(session, model_id)
     if switched is not None and switched.is_off:
-        return ModelRevoked(
-            f"This model was switched off on {switched.at:%d %B %Y}: {switched.reason} "
-            "Choose another model; nothing was charged."
-        )
+        return ModelRevoked(revoked_sentence(switched))
     if is_free(model_id):
         return None
     state = standing(session, at=at)
     if state.is_valid:
         return None
     return AttestationRequired(_attestation_sentence(state.terms, state.latest))
+
+
+def revoked_sentence(switched: ModelSwitch) -> str:
+    """Say to whoever wanted the model that it is off, since when and why."""
+    return (
+        f"This model was switched off on {switched.at:%d %B %Y}: {switched.reason} "
+        "Choose another model; nothing was charged."
+    )
 
 
 def standing(session: Session, *, at: datetime | None = None) -> Standing:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from licensing.db import Base, now
@@ -33,7 +34,7 @@ def revoked(session: Session) -> dict[str, "ModelSwitch"]:
     query = (
         select(ModelSwitch)
         .where(ModelSwitch.action != "deleted")
-        .distinct(ModelSwitch.model_id)
+        .ext(distinct_on(ModelSwitch.model_id))
         .order_by(ModelSwitch.model_id, ModelSwitch.id.desc())
     )
     return {row.model_id: row for row in session.scalars(query) if row.is_off}

@@ -9,8 +9,7 @@ from typing import Literal
 
 from sqlalchemy.orm import Session
 
-from licensing import agreements, ledger, licence, model_switches, seats
-from licensing.money import format_usd
+from licensing import agreements, budgets, documents, ledger, licence, model_switches, seats
 from licensing.seats import Member, Status
 
 WhoCanFix = Literal["you", "admin", "owner", "finance", "operator"]
@@ -35,8 +34,9 @@ def why_not(session: Session, member: Member, *, model_id: str | None = None) ->
     assert fresh is not None, "members are never deleted"
     return [
         *_membership(fresh),
-        *_agreements(session, fresh),
         *([] if model_id is None else model_reasons(session, model_id)),
+        *_agreements(session, fresh),
+        *_budgets(session, fresh),
         *_money(session, fresh),
     ]
 
@@ -73,23 +73,37 @@ def _membership(member: Member) -> list[Reason]:
 
 
 def _agreements(session: Session, member: Member) -> list[Reason]:
-    missing = agreements.missing(session, member.id)
-    if not missing:
-        return []
-    error = agreements.AgreementRequired(missing)
-    return [Reason(error.code, error.message, "you", "/agreements")]
+    try:
+        agreements.require_accepted(session, member.id)
+    except agreements.AgreementRequired as error:
+        return [Reason(error.code, error.message, "you", "/agreements")]
+    except documents.DocumentOverdue as error:
+        return [Reason(error.code, error.message, "owner", "/agreements")]
+    return []
+
+
+def _budgets(session: Session, member: Member) -> list[Reason]:
+    spent = [
+        budgets.BudgetExceeded(standing, 0, [])
+        for standing in budgets.budgets_of(session, member_id=member.id)
+        if standing.left_micros == 0
+    ]
+    return [Reason(error.code, error.message, "admin", "/team") for error in spent]
 
 
 def _money(session: Session, member: Member) -> list[Reason]:
     balance = ledger.balance(session, member.organisation_id)
-    if balance.available_micros <= 0:
+    if balance.frozen_reason is not None:
+        error = ledger.WalletFrozen(reason=balance.frozen_reason, payers=[])
+        return [Reason(error.code, error.message, "finance", "/finance?view=balance")]
+    if balance.spendable_micros <= 0:
         return [
             Reason(
                 "insufficient_balance",
-                f"The organisation has {format_usd(max(balance.available_micros, 0))} left. Its "
-                "owner or finance can top it up.",
+                "Your organisation's balance is used up or reserved for running jobs. Its owner or "
+                "finance can top it up.",
                 "finance",
-                "/finance",
+                "/finance?view=balance",
             )
         ]
     return []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from licensing import ledger, seats
+from licensing import ledger, licence, seats
 from licensing.db import Database
 from licensing.seats import Identity, Organisation, Role
 from webapp.settings import DEMO_ISSUER
@@ -16,6 +16,7 @@ from webapp.settings import DEMO_ISSUER
 ORGANISATION_NAME = "Demo Atelier"
 TOP_UP_MICROS = 25_000_000
 TOP_UP_NOTE = "Demonstration money: nobody paid it"
+ATTESTED_BY = "The demonstration itself"
 
 
 @dataclass(frozen=True)
@@ -91,4 +92,5 @@ def seed(database: Database) -> bool:
             author_id=None,
             note=TOP_UP_NOTE,
         )
+        licence.attest(session, "demonstration", given_by=ATTESTED_BY, author_id=None)
         return True
