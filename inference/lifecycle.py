@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from inference import events
 from inference.generations import IN_FLIGHT, Generation, Picture, State, access, queue_position
+from inference.transitions import change, close, emit, end, give_back, mine
 from licensing import budgets, ledger, usage
 from licensing.db import now
 from licensing.seats import Member
@@ -53,7 +54,7 @@ def claim(session: Session, generation_id: uuid.UUID, worker: str) -> Generation
 
     The returned row carries `worker` and `attempts`, which the later calls compare.
     """
-    claimed = _change(
+    claimed = change(
         session,
         generation_id,
         Generation.state == "queued",
@@ -65,7 +66,7 @@ def claim(session: Session, generation_id: uuid.UUID, worker: str) -> Generation
         steps_done=0,
     )
     if claimed is not None:
-        _emit(session, claimed, "started", steps=claimed.steps_total, attempt=claimed.attempts)
+        emit(session, claimed, "started", steps=claimed.steps_total, attempt=claimed.attempts)
     return claimed
 
 
@@ -81,7 +82,7 @@ def progress(
     events.take_lane(session, claimed.member_id)
     standing = _beat(session, claimed, steps_done=step, steps_total=steps)
     if standing != "lost":
-        _emit(session, claimed, "step", step=step, steps=steps, preview=preview)
+        emit(session, claimed, "step", step=step, steps=steps, preview=preview)
     return standing
 
 
@@ -89,7 +90,7 @@ def note(
     session: Session, claimed: Generation, kind: Literal["loading", "saved"], **data: Any
 ) -> None:
     """Tell the page about a stage of the attempt that changes nothing else."""
-    _emit(session, claimed, kind, **data)
+    emit(session, claimed, kind, **data)
 
 
 def finish(session: Session, claimed: Generation, made: Sequence[Made]) -> bool:
@@ -101,10 +102,10 @@ def finish(session: Session, claimed: Generation, made: Sequence[Made]) -> bool:
     delivered = sum(not picture.refused for picture in made)
     assert delivered > 0, "a generation without a delivered picture is refused, not finished"
     amount_micros = claimed.price_micros * delivered // claimed.images
-    ended = _change(
+    ended = change(
         session,
         claimed.id,
-        and_(_mine(claimed), Generation.cancel_requested_at.is_(None)),
+        and_(mine(claimed), Generation.cancel_requested_at.is_(None)),
         state="finished",
         finished_at=now(),
         charged_micros=amount_micros,
@@ -113,9 +114,6 @@ def finish(session: Session, claimed: Generation, made: Sequence[Made]) -> bool:
         return False
     asked = ended.asked
     _keep(session, ended, made)
-    budgets.resolve(session, ended.id, amount_micros)
-    if not ledger.settle(session, ended.id, amount_micros):
-        raise HoldLost(f"generation {ended.id} finished without a hold")
     usage.record(
         session,
         generation_id=ended.id,
@@ -129,13 +127,16 @@ def finish(session: Session, claimed: Generation, made: Sequence[Made]) -> bool:
         price_version=ended.price_version,
         at=now(),
     )
-    _emit(
+    emit(
         session,
         ended,
         "finished",
         charged_micros=amount_micros,
         pictures=[_picture_data(picture, asked.width, asked.height) for picture in made],
     )
+    budgets.resolve(session, ended.id, amount_micros)
+    if not ledger.settle(session, ended.id, amount_micros):  # last: it locks the wallet
+        raise HoldLost(f"generation {ended.id} finished without a hold")
     return True
 
 
@@ -147,7 +148,7 @@ def landed(session: Session, made: Sequence[Made]) -> bool:
 
 def fail(session: Session, claimed: Generation, *, code: str, message: str) -> bool:
     """End the attempt and the generation; release the hold. `message` is shown to the person."""
-    return _end(session, claimed.id, _mine(claimed), state="failed", code=code, message=message)
+    return end(session, claimed.id, mine(claimed), state="failed", code=code, message=message)
 
 
 def refuse(
@@ -163,15 +164,16 @@ def refuse(
     `made`, all refused, are kept for the reviewer.
     """
     assert all(picture.refused for picture in made), "a delivered picture is finished and paid for"
-    ended = _end(session, claimed.id, _mine(claimed), state="refused", code=code, message=message)
+    ended = close(session, claimed.id, mine(claimed), state="refused", code=code, message=message)
     if ended:
         _keep(session, claimed, made)
+        give_back(session, [claimed.id], code)
     return ended
 
 
 def cancel(session: Session, claimed: Generation) -> bool:
     """End it because somebody asked for that; release the hold."""
-    return _end(session, claimed.id, _mine(claimed), state="cancelled")
+    return end(session, claimed.id, mine(claimed), state="cancelled")
 
 
 def request_cancel(session: Session, member: Member, generation_id: uuid.UUID) -> Generation:
@@ -180,11 +182,11 @@ def request_cancel(session: Session, member: Member, generation_id: uuid.UUID) -
     Returns the row as it is now. Raises `NotFound` for what is not the member's own.
     """
     own = access(session, member, generation_id)
-    if own.state == "queued" and _end(
+    if own.state == "queued" and end(
         session, own.id, Generation.state == "queued", state="cancelled"
     ):
         return access(session, member, generation_id)
-    _change(
+    change(
         session,
         own.id,
         and_(Generation.state == "running", Generation.cancel_requested_at.is_(None)),
@@ -200,17 +202,20 @@ def cancel_all(session: Session, member_id: uuid.UUID) -> int:
     Returns how many were told to stop.
     """
     stopped = 0
+    ended: list[uuid.UUID] = []
     events.take_lane(session, member_id)
     for generation_id in session.scalars(
         select(Generation.id).where(
             Generation.member_id == member_id, Generation.state.in_(IN_FLIGHT)
         )
     ).all():
+        if close(session, generation_id, Generation.state == "queued", state="cancelled"):
+            ended.append(generation_id)
+            continue
         running = Generation.state == "running"
-        stopped += _end(
-            session, generation_id, Generation.state == "queued", state="cancelled"
-        ) or bool(_change(session, generation_id, running, cancel_requested_at=now()))
-    return stopped
+        stopped += bool(change(session, generation_id, running, cancel_requested_at=now()))
+    give_back(session, ended, "cancelled")
+    return stopped + len(ended)
 
 
 def lose(session: Session, generation_id: uuid.UUID, stale: ColumnElement[bool]) -> State | None:
@@ -223,14 +228,12 @@ def lose(session: Session, generation_id: uuid.UUID, stale: ColumnElement[bool])
     """
     silent = and_(Generation.state == "running", stale)
     asked_to_stop = Generation.cancel_requested_at.is_not(None)
-    if _end(session, generation_id, and_(silent, asked_to_stop), state="cancelled"):
+    if end(session, generation_id, and_(silent, asked_to_stop), state="cancelled"):
         return "cancelled"
     spent = and_(silent, Generation.attempts >= ATTEMPTS_MAX)
-    if _end(
-        session, generation_id, spent, state="failed", code="worker_lost", message=LOST_MESSAGE
-    ):
+    if end(session, generation_id, spent, state="failed", code="worker_lost", message=LOST_MESSAGE):
         return "failed"
-    queued = _change(
+    queued = change(
         session,
         generation_id,
         silent,
@@ -241,7 +244,7 @@ def lose(session: Session, generation_id: uuid.UUID, stale: ColumnElement[bool])
     )
     if queued is None:
         return None
-    _emit(session, queued, "queued", position=queue_position(session, queued.id), retry=True)
+    emit(session, queued, "queued", position=queue_position(session, queued.id), retry=True)
     return "queued"
 
 
@@ -250,10 +253,10 @@ def hand_back(session: Session, claimed: Generation) -> bool:
 
     False if a cancel was asked for or the row is another's. The next sweep rings for it.
     """
-    queued = _change(
+    queued = change(
         session,
         claimed.id,
-        and_(_mine(claimed), Generation.cancel_requested_at.is_(None)),
+        and_(mine(claimed), Generation.cancel_requested_at.is_(None)),
         state="queued",
         worker=None,
         attempts=Generation.attempts - 1,
@@ -261,13 +264,13 @@ def hand_back(session: Session, claimed: Generation) -> bool:
         sent_at=Generation.created_at - timedelta(days=1),
     )
     if queued is not None:
-        _emit(session, queued, "queued", position=queue_position(session, queued.id), retry=True)
+        emit(session, queued, "queued", position=queue_position(session, queued.id), retry=True)
     return queued is not None
 
 
 def expire(session: Session, generation_id: uuid.UUID, *, code: str, message: str) -> bool:
     """Fail whatever is still in flight and release its hold: it took longer than any job may."""
-    return _end(
+    return end(
         session,
         generation_id,
         Generation.state.in_(IN_FLIGHT),
@@ -297,54 +300,10 @@ def _keep(session: Session, generation: Generation, made: Sequence[Made]) -> Non
     )
 
 
-def _end(
-    session: Session,
-    generation_id: uuid.UUID,
-    condition: ColumnElement[bool],
-    *,
-    state: Literal["failed", "cancelled", "refused"],
-    code: str | None = None,
-    message: str | None = None,
-) -> bool:
-    ended = _change(
-        session,
-        generation_id,
-        condition,
-        state=state,
-        finished_at=now(),
-        error_code=code,
-        error_message=message,
-    )
-    if ended is None:
-        return False
-    budgets.resolve(session, ended.id, 0)
-    ledger.release(session, ended.id, code or state)
-    data = {} if state == "cancelled" else {"code": code, "message": message}
-    _emit(session, ended, state, **data)
-    return True
-
-
-def _change(
-    session: Session, generation_id: uuid.UUID, condition: ColumnElement[bool], **values: Any
-) -> Generation | None:
-    """Set `values` if `condition` holds: one UPDATE, under the lane of the row's member."""
-    member_id = session.scalar(select(Generation.member_id).where(Generation.id == generation_id))
-    if member_id is None:
-        return None
-    events.take_lane(session, member_id)
-    return session.scalar(
-        update(Generation)
-        .where(Generation.id == generation_id, condition)
-        .values(**values)
-        .returning(Generation)
-        .execution_options(populate_existing=True, synchronize_session=False)
-    )
-
-
 def _beat(session: Session, claimed: Generation, **values: Any) -> Standing:
     told = session.execute(
         update(Generation)
-        .where(Generation.id == claimed.id, _mine(claimed))
+        .where(Generation.id == claimed.id, mine(claimed))
         .values(heartbeat_at=func.clock_timestamp(), **values)
         .returning(Generation.cancel_requested_at)
         .execution_options(synchronize_session=False)
@@ -352,24 +311,6 @@ def _beat(session: Session, claimed: Generation, **values: Any) -> Standing:
     if told is None:
         return "lost"
     return "go" if told.cancel_requested_at is None else "cancel"
-
-
-def _mine(claimed: Generation) -> ColumnElement[bool]:
-    return and_(
-        Generation.state == "running",
-        Generation.worker == claimed.worker,
-        Generation.attempts == claimed.attempts,
-    )
-
-
-def _emit(session: Session, generation: Generation, kind: events.Kind, **data: Any) -> None:
-    events.emit(
-        session,
-        generation_id=generation.id,
-        member_id=generation.member_id,
-        kind=kind,
-        data=data,
-    )
 
 
 def _picture_data(picture: Made, width: int, height: int) -> dict[str, Any]:

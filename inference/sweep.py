@@ -1,9 +1,10 @@
 """The one repair loop: what a crash, a lost message or an absent worker left behind.
 
 It rings again for rows that nobody claimed, takes running rows from workers that fell silent,
-fails what has waited or run for too long, and expires holds that outlived their job. Every step is
-a conditional UPDATE in its own transaction, so that two sweeps at once do each thing once. The beat
-runs it every SWEEP_SECONDS; it is safe at any moment.
+fails what has waited or run for too long and what uses a model that was switched off, and expires
+holds that outlived their job. Every step is a conditional UPDATE in its own transaction, so that
+two sweeps at once do each thing once. The beat runs it every SWEEP_SECONDS; it is safe at any
+moment.
 """
 
 import uuid
@@ -11,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, select, update
 from sqlalchemy.orm import Session
 
-from inference import events, presence
-from inference.generations import QUEUED_MAX, RUNNING_MAX, Generation
+from inference import events, presence, withdrawal
+from inference.generations import IN_FLIGHT, QUEUED_MAX, RUNNING_MAX, Generation
 from inference.lifecycle import expire, lose, stale_before
-from licensing import ledger
+from licensing import budgets, ledger, seat_days
 from licensing.db import Database
 
 SWEEP_SECONDS = 5.0  # how often the beat asks for one
@@ -51,15 +52,18 @@ def sweep(database: Database, enqueue: Enqueue, moment: datetime | None = None) 
     with database.read() as session:
         at = moment or session.scalars(select(func.clock_timestamp())).one()
     expired = _expire(database, at)
+    _free_budgets(database)
+    revoked = withdrawal.stop_jobs(database)
     outcomes = _take_from_silent_workers(database, enqueue, at)
     resent = _ring_again(database, enqueue, at)
     with database.transaction() as session:
         events.prune(session, at)
         presence.forget(session)
+        seat_days.begin_all(session, at)
     return Swept(
         resent=resent,
         requeued=outcomes.count("queued"),
-        failed=outcomes.count("failed"),
+        failed=outcomes.count("failed") + revoked,
         cancelled=outcomes.count("cancelled"),
         expired=expired,
     )
@@ -85,11 +89,24 @@ def _expire(database: Database, at: datetime) -> int:
             with database.transaction() as session:
                 count += expire(session, generation_id, code=code, message=message)
     with database.transaction() as session:
-        unheld = ledger.expire_holds(session, at)
-    for generation_id in unheld:
+        ledger.expire_holds(session, at)
+    # Asked of the rows, not of the call before: a sweep may have died between the two.
+    unheld = exists().where(
+        ledger.Hold.generation_id == Generation.id, ledger.Hold.state == "expired"
+    )
+    for generation_id, _ in _rows(database, and_(Generation.state.in_(IN_FLIGHT), unheld)):
         with database.transaction() as session:
             count += expire(session, generation_id, code="hold_expired", message=HOLD_EXPIRED)
     return count
+
+
+def _free_budgets(database: Database) -> None:
+    """Free what budgets still count of jobs whose hold is resolved: a crash came between."""
+    with database.read() as session:
+        stranded = budgets.stranded(session)
+    for generation_id, charged_micros in stranded:
+        with database.transaction() as session:
+            budgets.resolve(session, generation_id, charged_micros)
 
 
 def _take_from_silent_workers(

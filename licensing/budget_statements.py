@@ -60,31 +60,32 @@ UNCOUNT = text(
     """
 )
 
-# The reservation's row is locked first, then its counters in the order of RESERVE.
+# The reservations are locked first, then their counters in the order of RESERVE.
 RESOLVE = text(
     """
     WITH resolved AS (
         UPDATE budget_reservation SET used_micros = :amount_micros, resolved_at = :at
-         WHERE generation_id = :generation_id AND resolved_at IS NULL
+         WHERE generation_id = ANY(:generation_ids) AND resolved_at IS NULL
            AND amount_micros >= :amount_micros
         RETURNING generation_id, member_id, team_id, api_key_id, amount_micros, day
-    ), locked AS (
-        SELECT counter.subject_id, counter.scope, counter.period, counter.starts_on,
-               resolved.amount_micros
+    ), owed AS (
+        SELECT subject.id AS subject_id, subject.scope, period.name AS period, period.starts_on,
+               sum(amount_micros)::bigint AS amount_micros, count(*) AS jobs
           FROM resolved
          CROSS JOIN LATERAL (VALUES ('api_key', api_key_id), ('member', member_id),
                                     ('team', team_id)) AS subject (scope, id)
          CROSS JOIN LATERAL (VALUES ('day', day), ('month', date_trunc('month', day)::date))
                  AS period (name, starts_on)
-          JOIN budget_counter AS counter
-            ON counter.subject_id = subject.id AND counter.scope = subject.scope
-           AND counter.period = period.name AND counter.starts_on = period.starts_on
-         ORDER BY counter.scope, counter.subject_id, counter.period
+         GROUP BY 1, 2, 3, 4
+    ), locked AS (
+        SELECT owed.*
+          FROM owed JOIN budget_counter AS counter USING (subject_id, scope, period, starts_on)
+         ORDER BY scope, subject_id, period, starts_on
            FOR NO KEY UPDATE OF counter
     ), counted AS (
         UPDATE budget_counter AS counter
            SET held_micros = counter.held_micros - locked.amount_micros,
-               used_micros = counter.used_micros + :amount_micros
+               used_micros = counter.used_micros + locked.jobs * :amount_micros
           FROM locked
          WHERE counter.subject_id = locked.subject_id AND counter.scope = locked.scope
            AND counter.period = locked.period AND counter.starts_on = locked.starts_on

@@ -15,6 +15,7 @@ read `budgets_of`.
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
@@ -122,8 +123,14 @@ def resolve(session: Session, generation_id: uuid.UUID, amount_micros: int) -> b
     True for the one call that resolved the reservation; False if it was resolved before, never
     was, or is smaller than the amount (which the ledger then refuses).
     """
-    values = {"generation_id": generation_id, "amount_micros": amount_micros, "at": now()}
+    values = {"generation_ids": [generation_id], "amount_micros": amount_micros, "at": now()}
     return session.execute(budget_statements.RESOLVE, values).one_or_none() is not None
+
+
+def free(session: Session, generation_ids: Sequence[uuid.UUID]) -> None:
+    """Resolve jobs that cost nothing, several in one statement: that keeps the order of locks."""
+    values = {"generation_ids": list(generation_ids), "amount_micros": 0, "at": now()}
+    session.execute(budget_statements.RESOLVE, values)
 
 
 def stranded(session: Session) -> list[tuple[uuid.UUID, int]]:
