@@ -8,9 +8,12 @@ loopback only; a studio on any other address must name a real one.
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parseaddr
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
+from webapp.mail import MailServer, Security
 from webapp.payment_settings import (
     PaymentSettings,
     PaymentSettingsProblem,
@@ -21,6 +24,7 @@ PORT_DEFAULT = 7860
 SESSION_HOURS_DEFAULT = 12  # one working day, then the provider is asked again
 SESSION_HOURS_MAX = 24 * 30
 PROVIDERS_MAX = 9  # one button each on the sign-in page
+SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 SCOPES_DEFAULT = "openid email profile"
 # The demo accounts belong to this issuer on every port, so that another port finds the same people.
 DEMO_ISSUER = "http://127.0.0.1/demo-provider"
@@ -63,6 +67,8 @@ class Settings:
     session_hours: int
     organisation_name: str
     owner_email: str | None
+    mail: MailServer | None
+    dns_servers: tuple[tuple[str, int], ...]
     payments: PaymentSettings | None  # None: no payments
 
     @property
@@ -97,6 +103,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         ),
         organisation_name=environ.get("ATELIER_ORGANISATION") or "Atelier",
         owner_email=environ.get("ATELIER_OWNER_EMAIL") or None,
+        mail=_mail(environ),
+        dns_servers=_dns_servers(environ),
         payments=_payments(environ, host, url, providers),
     )
 
@@ -199,6 +207,49 @@ def _database_url(given: str | None) -> str | None:
             "DATABASE_URL must begin with postgresql:// (PostgreSQL 15 or newer)."
         )
     return given.replace("postgres://", "postgresql://", 1)
+
+
+def _mail(environ: Mapping[str, str]) -> MailServer | None:
+    host = environ.get("SMTP_HOST")
+    if not host:
+        return None
+    security = environ.get("SMTP_SECURITY") or "starttls"
+    if security not in SMTP_PORTS:
+        raise SettingsProblem(f"SMTP_SECURITY is one of {', '.join(SMTP_PORTS)} (not {security}).")
+    sender = environ.get("SMTP_FROM") or ""
+    if "@" not in parseaddr(sender)[1]:
+        raise SettingsProblem(
+            "SMTP_HOST is set: write into SMTP_FROM the address that mail comes from, like "
+            "Atelier <atelier@example.org>."
+        )
+    user = environ.get("SMTP_USER") or None
+    if user is not None and security == "none" and not is_loopback(host):
+        raise SettingsProblem(
+            "SMTP_SECURITY=none would send SMTP_PASSWORD in the clear: use starttls or tls."
+        )
+    return MailServer(
+        host=host,
+        port=_integer(environ, "SMTP_PORT", SMTP_PORTS[security], 1, 65_535),
+        security=cast("Security", security),
+        user=user,
+        password=environ.get("SMTP_PASSWORD") or None,
+        sender=sender,
+    )
+
+
+def _dns_servers(environ: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
+    """Read addresses with commas between them, each with or without `:port`."""
+    servers = []
+    for given in filter(None, (environ.get("ATELIER_DNS_SERVERS") or "").split(",")):
+        parts = urlsplit(f"//{given.strip()}")
+        try:
+            servers.append((str(ipaddress.ip_address(parts.hostname or "")), parts.port or 53))
+        except ValueError as error:
+            raise SettingsProblem(
+                "ATELIER_DNS_SERVERS must hold IP addresses with commas between them, like "
+                f"192.0.2.1 or [2001:db8::1]:5353 (not {given.strip()})."
+            ) from error
+    return tuple(servers)
 
 
 def _integer(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
