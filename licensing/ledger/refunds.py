@@ -1,0 +1,134 @@
+"""Money that goes back: to whoever paid it in, or into the wallet for a picture."""
+
+import uuid
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from licensing import usage
+from licensing.db import now
+from licensing.errors import Conflict, NotFound
+from licensing.ledger import statements
+from licensing.ledger.funds import top_up_of
+from licensing.ledger.lots import lot_of, take
+from licensing.ledger.posting import Entry, post, posted
+from licensing.ledger.tables import Hold, Transfer
+from licensing.ledger.wallet import checked_words, lock
+from licensing.money import checked, format_usd
+
+
+def refund_top_up(
+    session: Session,
+    organisation_id: uuid.UUID,
+    amount_micros: int,
+    *,
+    top_up_key: str,
+    key: str,
+    author_id: uuid.UUID | None,
+    note: str,
+) -> Transfer:
+    """Book money back to its payer, out of the lot that it brought.
+
+    At most what that lot still has and what is available; more is a `Conflict` that says how much
+    could be. The same `key` again moves nothing. Raises `NotFound` for an unknown top-up.
+    """
+    available_micros = lock(session, organisation_id).available_micros
+    paid = top_up_of(session, organisation_id, top_up_key)
+    entry = Entry(
+        organisation_id=organisation_id,
+        kind="refund_top_up",
+        source="wallet",
+        destination="cash",
+        amount_micros=checked(amount_micros),
+        key=f"refund_top_up:{key}",
+        author_id=author_id,
+        note=note,
+        origin_id=paid.id,
+    )
+    made = posted(session, entry)
+    if made is not None:
+        return made
+    lot = lot_of(session, paid)
+    unreturned_micros = paid.amount_micros - _returned_micros(session, paid)
+    most_micros = max(0, min(lot.remaining_micros, unreturned_micros, available_micros))
+    if amount_micros > most_micros:
+        raise Conflict(
+            f"At most {format_usd(most_micros)} of this top-up can be paid back now: the rest is "
+            "spent or waits for running work."
+        )
+    made = post(session, entry)
+    take(session, made, first_id=lot.id)
+    return made
+
+
+def refund_generation(
+    session: Session,
+    generation_id: uuid.UUID,
+    amount_micros: int,
+    *,
+    key: str,
+    author_id: uuid.UUID | None,
+    reason: str,
+) -> Transfer:
+    """Give back what a generation was charged, or a part, into the lots that paid for it.
+
+    Writes the correcting usage line in the same transaction. At most what was charged, in sum; more
+    is a `Conflict`. The same `key` again moves nothing. Raises `NotFound` if it was never charged.
+    """
+    checked_words(reason)
+    charge = _charge_of(session, generation_id)
+    lock(session, charge.organisation_id)
+    entry = Entry(
+        organisation_id=charge.organisation_id,
+        kind="refund_generation",
+        source="revenue",
+        destination="wallet",
+        amount_micros=checked(amount_micros),
+        key=f"refund_generation:{key}",
+        author_id=author_id,
+        note=reason,
+        origin_id=charge.id,
+    )
+    made = posted(session, entry)
+    if made is not None:
+        return made
+    left_micros = charge.amount_micros - _returned_micros(session, charge)
+    if amount_micros > left_micros:
+        raise Conflict(f"At most {format_usd(left_micros)} of this charge is left to give back.")
+    made = post(session, entry)
+    values = {
+        "organisation_id": charge.organisation_id,
+        "settle_id": charge.id,
+        "transfer_id": made.id,
+        "amount_micros": amount_micros,
+    }
+    session.execute(statements.GIVE_BACK, values)
+    usage.correct(
+        session,
+        generation_id=generation_id,
+        amount_micros=-amount_micros,
+        reason=reason,
+        author_id=author_id,
+        at=now(),
+    )
+    return made
+
+
+def _charge_of(session: Session, generation_id: uuid.UUID) -> Transfer:
+    query = (
+        select(Transfer)
+        .join(Hold, Hold.id == Transfer.hold_id)
+        .where(Hold.generation_id == generation_id)
+    )
+    found = session.scalars(query).one_or_none()
+    if found is None:
+        raise NotFound("Nothing was charged for this generation.")
+    return found
+
+
+def _returned_micros(session: Session, origin: Transfer) -> int:
+    """Add up what was taken back of a transfer; what ran out of its lot is not given back."""
+    query = select(func.coalesce(func.sum(Transfer.amount_micros), 0)).where(
+        Transfer.origin_id == origin.id, Transfer.kind != "expire"
+    )
+    return int(session.scalars(query).one())
