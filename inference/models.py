@@ -163,6 +163,11 @@ def find(model_id: object) -> Model:
     raise ModelUnavailable("This model is not in the studio's catalogue; choose one from the list.")
 
 
+def name_of(model_id: str) -> str:
+    """The name that people know a model by; the id itself for one that left the catalogue."""
+    return next((model.name for model in CATALOGUE if model.id == model_id), model_id)
+
+
 def sizes(model: Model, side: int | None = None) -> tuple[Size, ...]:
     """Return the sizes on offer, one an aspect ratio, all of about `side` squared pixels.
 

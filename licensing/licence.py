@@ -111,6 +111,18 @@ def problem(
     return AttestationRequired(_attestation_sentence(state.terms, state.latest))
 
 
+def is_off(session: Session, model_id: str) -> bool:
+    """Whether the model is switched off now."""
+    switched = model_switches.latest(session, model_id)
+    return switched is not None and switched.is_off
+
+
+def sentence(session: Session, model_id: str) -> str | None:
+    """Say why `model_id` may not be run now; None if it may."""
+    found = problem(session, model_id)
+    return None if found is None else found.message
+
+
 def revoked_sentence(switched: ModelSwitch) -> str:
     """Say to whoever wanted the model that it is off, since when and why."""
     return (

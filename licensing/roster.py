@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from licensing import seats, teams
 from licensing.actors import Actor, record, require_admin, require_colleague
+from licensing.db import now
 from licensing.errors import Conflict, NotAllowed
 from licensing.seats import Member, Role, Status
 
@@ -84,6 +85,21 @@ def change_role(session: Session, actor: Actor, member_id: uuid.UUID, role: Role
     detail = f"{before} -> {after}"
     record(session, actor, "role", member=member, detail=detail)
     return member
+
+
+def ask_for_seat(session: Session, member: Member) -> Member:
+    """Write down that a member waits for a seat; an admin sees it. Again is harmless.
+
+    Raises `Conflict` for somebody who has one or is not active.
+    """
+    seats.lock(session, member.organisation_id)
+    fresh = seats.get_member(session, member.id)
+    if fresh is None or fresh.status != Status.ACTIVE or fresh.seated:
+        raise Conflict("You have a seat already." if fresh and fresh.seated else "Ask an admin.")
+    if fresh.seat_asked_at is None:
+        fresh.seat_asked_at = now()
+        seats.record(session, fresh.organisation_id, "seat_asked", member=fresh)
+    return fresh
 
 
 def _under_lock(session: Session, actor: Actor, member_id: uuid.UUID) -> tuple[Actor, Member]:

@@ -188,6 +188,20 @@ def get_organisation(session: Session, organisation_id: uuid.UUID) -> "Organisat
     return session.get(Organisation, organisation_id)
 
 
+def find_organisation(session: Session, words: str) -> "Organisation":
+    """Find an organisation by its id, or by its name if one alone has it; raises `NotFound`."""
+    query = select(Organisation)
+    try:
+        query = query.where(Organisation.id == uuid.UUID(words))
+    except ValueError:
+        query = query.where(Organisation.name == words)
+    found = session.scalars(query.limit(2)).all()
+    if len(found) != 1:
+        told = "Several organisations are called" if found else "No organisation is called"
+        raise NotFound(f"{told} “{words[:80]}”. Give its id.")
+    return found[0]
+
+
 def members(session: Session, organisation_id: uuid.UUID) -> list["Member"]:
     """Everybody who was not removed, by name."""
     query = (
@@ -196,6 +210,16 @@ def members(session: Session, organisation_id: uuid.UUID) -> list["Member"]:
         .order_by(Member.name, Member.id)
     )
     return list(session.scalars(query))
+
+
+def asking(session: Session, organisation_id: uuid.UUID) -> list["Member"]:
+    """Who waits for a seat, longest first."""
+    query = select(Member).where(
+        Member.organisation_id == organisation_id,
+        Member.status == Status.ACTIVE,
+        Member.seat_asked_at.is_not(None),
+    )
+    return list(session.scalars(query.order_by(Member.seat_asked_at, Member.id)))
 
 
 def lock(session: Session, organisation_id: uuid.UUID) -> "Organisation":

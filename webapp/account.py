@@ -1,6 +1,6 @@
 """What an owner or admin does to the team, each verb whole: the rows, then what must stop.
 
-One transaction of `licensing.roster` or `licensing.invites` decides and writes; what it means for
+One transaction of `licensing.roster` or `licensing.teams` decides and writes; what it means for
 open sessions and jobs follows below it, after the commit. Whoever is suspended or removed is locked
 out by their row from that commit on, so a crash between the two leaves nobody inside: sessions look
 at the row, and `webapp.door` cuts streams by it. Called by the team page.
@@ -9,29 +9,11 @@ at the row, and `webapp.door` cuts streams by it. Called by the team page.
 import uuid
 
 from inference import lifecycle
-from licensing import invites, roster
-from licensing.invites import Invite
+from licensing import roster, teams
 from licensing.seats import Member, Role
+from licensing.team_tables import Team
 from webapp.sso import sessions
 from webapp.studio import Studio
-
-
-def invite(
-    studio: Studio, actor: Member, *, email: str, role: Role, seated: bool
-) -> tuple[Invite, str]:
-    """Invite an address; return the invite and its link, which nobody can read again.
-
-    Raises `InvalidEmail`, `Conflict`, `SeatCeilingReached`, `NotAllowed`.
-    """
-    with studio.database.transaction() as session:
-        made, token = invites.invite(session, actor, email=email, role=role, seated=seated)
-    return made, f"{studio.settings.url}/invite/{token}"
-
-
-def revoke_invite(studio: Studio, actor: Member, invite_id: uuid.UUID) -> None:
-    """Take a pending invite back: its link stops working and its seat is free. `NotFound`."""
-    with studio.database.transaction() as session:
-        invites.revoke_invite(session, actor, invite_id)
 
 
 def change_role(studio: Studio, actor: Member, member_id: uuid.UUID, role: Role) -> Member:
@@ -79,6 +61,55 @@ def remove(studio: Studio, actor: Member, member_id: uuid.UUID) -> Member:
     _sign_out(studio, member)
     _cancel_jobs(studio, member)
     return member
+
+
+def create_team(
+    studio: Studio, actor: Member, *, name: str, cost_centre: str | None = None
+) -> Team:
+    """Found a team. Raises `InvalidTeam`, `Conflict`, `TierRequired`."""
+    with studio.database.transaction() as session:
+        return teams.create(session, actor, name=name, cost_centre=cost_centre)
+
+
+def rename_team(
+    studio: Studio,
+    actor: Member,
+    team_id: uuid.UUID,
+    *,
+    name: str | None = None,
+    cost_centre: str | None = None,
+) -> Team:
+    """Give a team another name or cost centre; bills that are written keep the old ones."""
+    with studio.database.transaction() as session:
+        return teams.rename(session, actor, team_id, name=name, cost_centre=cost_centre)
+
+
+def archive_team(studio: Studio, actor: Member, team_id: uuid.UUID) -> Team:
+    """End a team: nobody belongs to it any more. Raises `NotFound`."""
+    with studio.database.transaction() as session:
+        return teams.archive(session, actor, team_id)
+
+
+def add_to_team(studio: Studio, actor: Member, team_id: uuid.UUID, member_id: uuid.UUID) -> Team:
+    """Let a member belong to a team; their first one pays for them."""
+    with studio.database.transaction() as session:
+        return teams.add(session, actor, team_id, member_id)
+
+
+def remove_from_team(
+    studio: Studio, actor: Member, team_id: uuid.UUID, member_id: uuid.UUID
+) -> Team:
+    """Take a member out of a team."""
+    with studio.database.transaction() as session:
+        return teams.remove(session, actor, team_id, member_id)
+
+
+def set_paying_team(
+    studio: Studio, actor: Member, member_id: uuid.UUID, team_id: uuid.UUID | None
+) -> Member:
+    """Choose which of a member's teams pays from the next picture on; None: the organisation."""
+    with studio.database.transaction() as session:
+        return teams.set_paying_team(session, actor, member_id, team_id)
 
 
 def _sign_out(studio: Studio, member: Member) -> None:

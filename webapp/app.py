@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from inference.queue import create_celery
 from inference.storage import Storage
 from licensing.db import connect
-from webapp import agreements, errors, gallery, health, identity, media, stream, verify
+from webapp import agreements, errors, gallery, health, identity, licence, media, stream, verify
 from webapp.door import Door, Streams, watch
 from webapp.security import Guard, ResponseHeaders
 from webapp.settings import DEMO_PATH, Settings, SettingsProblem
@@ -86,8 +86,8 @@ def build_studio(settings: Settings) -> Studio:
 
 
 def _add_routes(app: FastAPI, studio: Studio) -> None:
-    for router in (health.router, sign_in.router, backchannel.router, agreements.router):
-        app.include_router(router)
+    for module in (health, sign_in, backchannel, agreements, licence):
+        app.include_router(module.router)
     for routes in (stream.routes, media.routes, gallery.routes, verify.routes):
         app.include_router(routes(studio))
     app.add_api_route("/", _home)

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from licensing.errors import AtelierError
+from webapp import operator_words
 from webapp.host import lifeline
 from webapp.host.premises import LISTENER_VARIABLE, CannotRun, bind, locked, prepare_folder
 from webapp.settings import Settings, SettingsProblem, read_settings
@@ -127,6 +128,18 @@ def _render(chosen: argparse.Namespace) -> None:
         print(path)
 
 
+def _operate(chosen: argparse.Namespace) -> None:
+    from licensing.db import connect
+    from webapp.operator_commands import COMMANDS as VERBS
+
+    settings = read_settings(os.environ)
+    with _database_url(settings) as url:
+        database = connect(url)
+        for line in VERBS[chosen.command](chosen, database, settings.weights):
+            print(line)
+        database.dispose()
+
+
 COMMANDS = {
     "up": _up,
     "web": _web,
@@ -135,6 +148,7 @@ COMMANDS = {
     "migrate": _migrate,
     "audit": _audit,
     "render": _render,
+    **dict.fromkeys(operator_words.NAMES, _operate),
 }
 
 
@@ -183,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
         "audit": "add up every account again and name the first difference",
     }.items():
         commands.add_parser(name, help=words)
+    operator_words.add_parsers(commands)
     render = commands.add_parser("render", help="make a picture without database or browser")
     render.add_argument("prompt")
     render.add_argument("--model", default="pocket-turbo")

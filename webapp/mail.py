@@ -1,20 +1,32 @@
 """Mail to people through the operator's SMTP server, if there is one.
 
-Called after the commit, never inside a transaction. Without SMTP_HOST nothing is sent and `send`
-says so; whoever calls shows on the page what the mail would have said.
+Called after the commit, never inside a transaction. Where there is no server nothing is sent, and
+whoever calls shows on the page what the mail would have said.
 """
 
 import smtplib
 import ssl
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
+from email.policy import SMTPUTF8
+from email.utils import formatdate, make_msgid, parseaddr
 from typing import Literal
 
 from licensing.errors import AtelierError
 
 TIMEOUT_SECONDS = 10  # somebody waits at a page; a server that needs longer is as good as away
+
+# What goes wrong with one letter and leaves the connection good for the next.
+_OF_ONE = (
+    smtplib.SMTPRecipientsRefused,
+    smtplib.SMTPSenderRefused,
+    smtplib.SMTPDataError,
+    smtplib.SMTPNotSupportedError,
+    ValueError,
+)
 
 Security = Literal["starttls", "tls", "none"]
 
@@ -34,51 +46,82 @@ class MailServer:
     port: int
     security: Security
     user: str | None
-    password: str | None
+    password: str | None = field(repr=False)
     sender: str
 
 
-def send(server: MailServer | None, *, to: str, subject: str, text: str) -> bool:
-    """Hand one mail to the server; False where there is none. Raises `MailNotSent`.
+@dataclass(frozen=True)
+class Letter:
+    """One mail: `to` is one address, `text` is plain, its lines as they should be read."""
 
-    `to` is one address; `text` is plain, its lines as they should be read.
-    """
+    to: str
+    subject: str
+    text: str
+
+
+def send(server: MailServer | None, *, to: str, subject: str, text: str) -> bool:
+    """Hand one mail to the server; False where there is none. Raises `MailNotSent`."""
     if server is None:
         return False
-    try:
-        message = _message(server, to, subject, text)
-        with _connect(server) as connection:
-            if server.user is not None:
-                connection.login(server.user, server.password or "")
-            connection.send_message(message)
-    except (OSError, smtplib.SMTPException, ValueError, UnicodeError) as error:
-        raise MailNotSent(f"The mail to {to} could not be sent: {_reason(error)}") from error
+    problem = send_all(server, [Letter(to, subject, text)])[0]
+    if problem is not None:
+        raise MailNotSent(problem)
     return True
 
 
-def _message(server: MailServer, to: str, subject: str, text: str) -> EmailMessage:
-    message = EmailMessage()
+def send_all(server: MailServer, letters: Sequence[Letter]) -> list[str | None]:
+    """Hand mails to the server on one connection; say of each why it did not go, None if it did.
+
+    Once the connection is lost the letters after it are not tried: somebody waits.
+    """
+    problems: list[str | None] = []
+    lost: str | None = None
+    connection: smtplib.SMTP | None = None
+    for letter in letters:
+        reason = lost
+        if reason is None:
+            try:
+                connection = connection or _connect(server)
+                connection.send_message(_message(server, letter))
+            except (OSError, ValueError) as error:  # whatever smtplib raises is an OSError
+                reason = _reason(error)
+                lost = reason if connection is None or not isinstance(error, _OF_ONE) else None
+        problems.append(reason and f"The mail to {letter.to} could not be sent: {reason}")
+    if connection is not None:
+        with suppress(smtplib.SMTPException, OSError):
+            connection.quit()
+    return problems
+
+
+def _message(server: MailServer, letter: Letter) -> EmailMessage:
+    """Write the mail. Raises `ValueError` for an address that no header can hold."""
+    message = EmailMessage(policy=SMTPUTF8)
     message["From"] = server.sender
-    message["To"] = Address(addr_spec=to)
-    message["Subject"] = " ".join(subject.split())
+    message["To"] = Address(addr_spec=letter.to)
+    message["Subject"] = " ".join(letter.subject.split())
     message["Date"] = formatdate()
-    message["Message-ID"] = make_msgid(domain=server.sender.rpartition("@")[2].rstrip(">"))
+    message["Message-ID"] = make_msgid(domain=parseaddr(server.sender)[1].rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"  # so that no holiday notice answers it
-    message.set_content(text)
+    message.set_content(letter.text)
     return message
 
 
 def _connect(server: MailServer) -> smtplib.SMTP:
     context = ssl.create_default_context()
     if server.security == "tls":
-        return smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT_SECONDS, context=context)
-    connection = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_SECONDS)
-    if server.security == "starttls":
-        try:
+        connection: smtplib.SMTP = smtplib.SMTP_SSL(
+            server.host, server.port, timeout=TIMEOUT_SECONDS, context=context
+        )
+    else:
+        connection = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_SECONDS)
+    try:
+        if server.security == "starttls":
             connection.starttls(context=context)
-        except (OSError, smtplib.SMTPException):
-            connection.close()
-            raise
+        if server.user is not None:
+            connection.login(server.user, server.password or "")
+    except (OSError, smtplib.SMTPException):
+        connection.close()
+        raise
     return connection
 
 
@@ -88,6 +131,8 @@ def _reason(error: Exception) -> str:
         return "the mail server does not accept SMTP_USER and SMTP_PASSWORD."
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         return "the mail server does not accept this address."
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        return "the mail server lacks what SMTP_SECURITY or the address asks for."
     if isinstance(error, smtplib.SMTPResponseException):
         return f"the mail server answered with {error.smtp_code}."
     if isinstance(error, ValueError):

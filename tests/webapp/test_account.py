@@ -13,7 +13,7 @@ from inference.generations import Generation
 from licensing import seat_history, seats
 from licensing.errors import AtelierError
 from licensing.seats import Member, Role, SeatUsage, Status
-from webapp import account
+from webapp import account, joining
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_a_use_case_asks_for_the_actor_itself(work: Work) -> None:
     with pytest.raises(AtelierError, match="Only an owner or an admin"):
         account.remove(work.running.studio, creator, admin.id)
     with pytest.raises(AtelierError, match="Only an owner or an admin"):
-        account.invite(
+        joining.invite(
             work.running.studio, creator, email="x@y.example", role=Role.OWNER, seated=False
         )
 

@@ -14,9 +14,10 @@ from sqlalchemy.exc import OperationalError
 from inference import generations, models, presence
 from inference.models import ModelUnavailable
 from inference.request import InvalidRequest
-from licensing import ledger, prices
+from licensing import ledger, licence, prices, standing
 from licensing.agreements import AgreementRequired
 from licensing.errors import AtelierError
+from licensing.licence import LicenceProblem
 from licensing.moderation import PromptRefused
 from licensing.money import format_usd
 from licensing.seats import Member
@@ -110,11 +111,33 @@ def pricing(studio: Studio) -> Handler:
         )
         left = available - quoted.total_micros
         style, words = ("short", "is missing") if left < 0 else ("", "left after")
-        standing = f'<span class="number">{balance} ·</span>'  # a line ends here, not inside
+        before = f'<span class="number">{balance} ·</span>'  # a line ends here, not inside
         after = f'<span class="number">{format_usd(abs(left))} {words}</span>'
-        return [cost, f'<p class="{style}">{standing} {after}</p>']
+        return [cost, f'<p class="{style}">{before} {after}</p>']
 
     return price
+
+
+def explaining(studio: Studio) -> Handler:
+    """Say why the person cannot generate with the chosen model; nothing where they can."""
+
+    def explain(request: gr.Request, *, model: str) -> str:
+        member = identity.require_member(studio, request.request)
+        with studio.database.read() as session:
+            reasons = standing.why_not(session, member, model_id=model)
+        if not reasons:
+            return ""
+        lines = "".join(f"<p>{escape(reason.sentence)}{_way(reason)}</p>" for reason in reasons)
+        return f'<div class="notice care stack" role="status">{lines}</div>'
+
+    return explain
+
+
+def _way(reason: standing.Reason) -> str:
+    """A link, where the person can take the reason away by themselves."""
+    if reason.who_can_fix != "you" or reason.href is None:
+        return ""
+    return f' <a href="{reason.href}?next=/create">Read</a>'
 
 
 def listing_models(studio: Studio) -> Handler:
@@ -124,7 +147,8 @@ def listing_models(studio: Studio) -> Handler:
         identity.require_member(studio, request.request)
         with studio.database.read() as session:
             problems = {
-                model.id: presence.problem(session, model, studio.settings.weights)
+                model.id: licence.sentence(session, model.id)
+                or presence.problem(session, model, studio.settings.weights)
                 for model in models.CATALOGUE
             }
             listed = prices.in_force(session)
@@ -162,7 +186,7 @@ def _slot_of(error: AtelierError) -> str:
         return field if field in SLOTS else "form"
     if isinstance(error, PromptRefused):
         return "prompt"
-    return "model" if isinstance(error, ModelUnavailable) else "form"
+    return "model" if isinstance(error, ModelUnavailable | LicenceProblem) else "form"
 
 
 def _sides(size: object) -> dict[str, object]:

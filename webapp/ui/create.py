@@ -57,6 +57,7 @@ def build(studio: Studio) -> gr.Blocks:
     with shell.page(studio, title="Create", active=Page.CREATE) as demo:
         with gr.Column(elem_id="composer", elem_classes="atelier"):
             gr.HTML(_HEADING, apply_default_css=False)
+            why_not = gr.HTML("", elem_id="why-not", apply_default_css=False)
             form = _lay_out(models.CATALOGUE[0])
         feed = gr.HTML(
             html_template=FEED,
@@ -66,7 +67,22 @@ def build(studio: Studio) -> gr.Blocks:
             apply_default_css=False,
         )
         _wire(studio, demo, form, feed)
+        _wire_explanation(studio, demo, form, feed, why_not)
     return demo
+
+
+def _wire_explanation(
+    studio: Studio, demo: gr.Blocks, form: Form, feed: gr.HTML, why_not: gr.HTML
+) -> None:
+    """Say why nothing can be generated when the page opens, and when model or studio change."""
+    model = form.fields["model"]
+    gr.on(
+        [demo.load, feed.studio, model.input],
+        compose.explaining(studio),
+        inputs_kwargs={"model": model},
+        outputs=why_not,
+        **_DIRECT,
+    )
 
 
 def _wire(studio: Studio, demo: gr.Blocks, form: Form, feed: gr.HTML) -> None:

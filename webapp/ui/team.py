@@ -1,8 +1,8 @@
 """The team page: who is here, in which role, on which seat; and the owner's and admin's verbs.
 
-Each handler asks who is there, calls one use-case of `webapp.account` and draws the page anew. What
-a verb will do is said beside its button in the member's sheet, before it is done. Mounted by
-`webapp.app`.
+Each handler asks who is there, calls one use-case of `webapp.account` or `webapp.joining` and draws
+the page anew. What a verb will do is said beside its button in the member's sheet, before it is
+done. Mounted by `webapp.app`.
 """
 
 import uuid
@@ -15,7 +15,7 @@ from licensing import invites, seats
 from licensing.errors import Conflict, NotFound
 from licensing.invites import EMAIL_CHARACTERS_MAX, INVITE_LIFETIME
 from licensing.seats import Member, Page, Role, Status
-from webapp import account
+from webapp import account, joining
 from webapp.studio import Studio
 from webapp.ui import desk, people
 from webapp.ui.people import ROLES
@@ -72,7 +72,7 @@ def routes(studio: Studio) -> APIRouter:
 
     @router.post("/invites/{invite_id}/revoke")
     def revoke_invite(actor: Admin, invite_id: str, q: Search = "", part: Part = 1) -> HTMLResponse:
-        account.revoke_invite(studio, actor, _id(invite_id))
+        joining.revoke_invite(studio, actor, _id(invite_id))
         return _view(studio, actor, q, part, news="The invite is taken back; its link is dead.")
 
     @router.post("/members/{member_id}/role")
@@ -130,8 +130,10 @@ def _invite_sheet(studio: Studio, actor: Member) -> HTMLResponse:
 def _invite(
     studio: Studio, actor: Member, email: str, role: str, *, is_seated: bool
 ) -> HTMLResponse:
-    made, link = account.invite(studio, actor, email=email, role=_role(role), seated=is_seated)
-    return _view(studio, actor, "", 1, news=f"{made.email} is invited.", link=link)
+    made = joining.invite(studio, actor, email=email, role=_role(role), seated=is_seated)
+    told = f"{made.invite.email} is invited" + ("." if made.link else ", and the link is mailed.")
+    news = f"{told} {made.problem}" if made.problem else told
+    return _view(studio, actor, "", 1, news=news, link=made.link or "")
 
 
 def _invite_back_sheet(studio: Studio, actor: Member, invite_id: str) -> HTMLResponse:

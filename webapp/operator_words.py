@@ -1,0 +1,57 @@
+"""The words of the operator's commands. Imports nothing, because every `atelier` reads them."""
+
+import argparse
+import os
+import pwd
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
+
+NAMES = ("attest", "revoke-model", "restore-model", "plan", "document")
+
+
+def add_parsers(commands: "Subcommands") -> None:
+    """Add the subcommands and their words."""
+    attest = commands.add_parser("attest", help="state, each year, that the licence may be used")
+    attest.add_argument("--by", default=_login(), help="the name of the person who states it")
+    attest.add_argument(
+        "--enterprise-licence", metavar="NUMBER", help="you hold an Enterprise License"
+    )
+    attest.add_argument("--yes", action="store_true", help="store the statement that is printed")
+    attest.add_argument("--withdraw", metavar="WHY", help="take the statement back")
+    for name, words in {
+        "revoke-model": "switch a model off for everybody and stop its jobs",
+        "restore-model": "switch a model on again",
+    }.items():
+        switch = commands.add_parser(name, help=words)
+        switch.add_argument("model")
+        switch.add_argument("--reason", default="", help="one sentence that people will read")
+        switch.add_argument("--by", default=_login())
+        if name == "revoke-model":
+            switch.add_argument(
+                "--delete-weights",
+                action="store_true",
+                help="delete its files here, and the LoRAs made from it; again on each machine",
+            )
+    plan = commands.add_parser("plan", help="show or change an organisation's plan and seats")
+    plan.add_argument("organisation")
+    plan.add_argument("--tier")
+    plan.add_argument("--seats", type=int)
+    document = commands.add_parser("document", help="put a DPA, SLA or terms on file")
+    document.add_argument("organisation")
+    document.add_argument("kind", choices=("custom-terms", "dpa", "sla"))
+    document.add_argument("version")
+    document.add_argument("file", type=Path, help="the text, in Markdown")
+    document.add_argument("--title", required=True)
+    document.add_argument("--for", dest="audience", choices=("owner", "members"), default="owner")
+    document.add_argument("--by", default=_login())
+
+
+def _login() -> str:
+    """Who is at this machine, as far as it knows."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return "operator"
