@@ -5,9 +5,10 @@ The hot path: each verb is one round trip. Called by `webapp.generate`, the work
 
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
 from psycopg.errors import UniqueViolation
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -69,26 +70,29 @@ def hold(
     Raises `InsufficientBalance` or `WalletFrozen` (nothing changed), `Conflict` if the generation
     has a hold already, and `InvalidAmount`.
     """
-    values = {
+    values: dict[str, Any] = {
         "id": uuid.uuid4(),
         "organisation_id": organisation_id,
         "member_id": member_id,
         "generation_id": generation_id,
         "amount_micros": checked(amount_micros),
         "price_version": price_version,
-        "lifetime": lifetime,
     }
     try:
-        taken: Hold | None = session.scalars(
-            select(Hold).from_statement(statements.HOLD), values
-        ).one_or_none()
+        taken = _run(session, statements.HOLD, {**values, "lifetime": lifetime})
     except IntegrityError as error:
         if not isinstance(error.orig, UniqueViolation):
             raise
         raise Conflict("This generation has its money on hold already.") from error
     if taken is None:
         raise _refusal(session, organisation_id, amount_micros)
-    return taken
+    return Hold(
+        **values,
+        account_id=taken.account_id,
+        state="held",
+        created_at=taken.created_at,
+        expires_at=taken.expires_at,
+    )
 
 
 def settle(session: Session, generation_id: uuid.UUID, amount_micros: int) -> bool:
@@ -101,7 +105,7 @@ def settle(session: Session, generation_id: uuid.UUID, amount_micros: int) -> bo
     if type(amount_micros) is not int or amount_micros < 0:
         raise ValueError(f"cannot settle {amount_micros!r} micros")
     values = {"generation_id": generation_id, "amount_micros": amount_micros}
-    done = session.execute(statements.SETTLE, values).one_or_none()
+    done = _run(session, statements.SETTLE, values)
     if done is None:
         found = get_hold(session, generation_id)
         if found is not None and found.state == "held":
@@ -124,7 +128,7 @@ def release(session: Session, generation_id: uuid.UUID, reason: str) -> bool:
     True for the one call that resolved the hold.
     """
     values = {"generation_id": generation_id, "reason": reason}
-    return session.execute(statements.RELEASE, values).one_or_none() is not None
+    return _run(session, statements.RELEASE, values) is not None
 
 
 def expire_holds(session: Session, at: datetime) -> list[uuid.UUID]:
@@ -140,6 +144,12 @@ def get_hold(session: Session, generation_id: uuid.UUID) -> Hold | None:
     """Read the hold of a generation as it is now."""
     query = select(Hold).where(Hold.generation_id == generation_id)
     return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+
+
+def _run(session: Session, statement: str, values: dict[str, Any]) -> Row[Any] | None:
+    """Run a statement of the hot path after everything else is written: it locks the wallet."""
+    session.flush()
+    return session.connection().exec_driver_sql(statement, values).one_or_none()
 
 
 def _refusal(session: Session, organisation_id: uuid.UUID, amount_micros: int) -> AtelierError:

@@ -6,7 +6,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from licensing import usage
-from licensing.db import now
 from licensing.errors import Conflict, NotFound
 from licensing.ledger import statements
 from licensing.ledger.funds import top_up_of
@@ -109,7 +108,7 @@ def refund_generation(
         amount_micros=-amount_micros,
         reason=reason,
         author_id=author_id,
-        at=now(),
+        transfer_id=made.id,
     )
     return made
 

@@ -3,92 +3,89 @@
 Called by this package alone; the verbs say what each statement means. All rely on READ COMMITTED: a
 statement that waited for a row's lock looks at the row again before it acts, and the next statement
 of the transaction sees everything that was committed meanwhile.
+
+The three of the hot path are written as the driver takes them, because building them anew each time
+took as long as running them.
 """
 
 from sqlalchemy import text
 
 # Times are the database's, so that an application host whose clock jumps cannot end a hold early.
-HOLD = text(
-    """
-    WITH wallet AS (
-        UPDATE account SET held_micros = held_micros + :amount_micros
-         WHERE organisation_id = :organisation_id AND kind = 'wallet' AND frozen_reason IS NULL
-           AND settled_micros - held_micros + credit_limit_micros >= :amount_micros
-        RETURNING id
-    )
-    INSERT INTO hold (id, organisation_id, account_id, member_id, generation_id, amount_micros,
-                      price_version, state, created_at, expires_at)
-    SELECT :id, :organisation_id, wallet.id, :member_id, :generation_id, :amount_micros,
-           :price_version, 'held', statement_timestamp(), statement_timestamp() + :lifetime
-      FROM wallet
-    RETURNING *
-    """
+HOLD = """
+WITH wallet AS (
+    UPDATE account SET held_micros = held_micros + %(amount_micros)s
+     WHERE organisation_id = %(organisation_id)s AND kind = 'wallet' AND frozen_reason IS NULL
+       AND settled_micros - held_micros + credit_limit_micros >= %(amount_micros)s
+    RETURNING id
 )
+INSERT INTO hold (id, organisation_id, account_id, member_id, generation_id, amount_micros,
+                  price_version, state, created_at, expires_at)
+SELECT %(id)s, %(organisation_id)s, wallet.id, %(member_id)s, %(generation_id)s, %(amount_micros)s,
+       %(price_version)s, 'held', statement_timestamp(), statement_timestamp() + %(lifetime)s
+  FROM wallet
+RETURNING account_id, created_at, expires_at
+"""
 
-# The hold's row is locked first, then the wallet's, then the lot's; the transfer's key is a second
+# The hold's row is locked first, then the wallet's, then the lot's; the transfer's hold is a second
 # guard. A second settle or release waits for the first one's commit and then finds no hold in state
 # 'held'. The lot is chosen as of the statement's start and checked again under its lock: if it
 # cannot pay all of it any more, none pays here, and TAKE follows with a fresh look at all of them.
-SETTLE = text(
-    """
-    WITH resolved AS (
-        UPDATE hold SET state = 'settled', settled_micros = :amount_micros,
-                        resolved_at = statement_timestamp()
-         WHERE generation_id = :generation_id AND state = 'held'
-           AND amount_micros >= :amount_micros
-        RETURNING id, account_id, amount_micros
-    ), wallet AS (
-        UPDATE account SET held_micros = account.held_micros - resolved.amount_micros,
-                           settled_micros = account.settled_micros - :amount_micros
-          FROM resolved WHERE account.id = resolved.account_id
-        RETURNING account.id, account.organisation_id, account.settled_micros,
-                  resolved.id AS hold_id
-    ), payer AS (
-        UPDATE lot SET remaining_micros = lot.remaining_micros - :amount_micros,
-                       is_open = lot.kind = 'credit' OR lot.remaining_micros > :amount_micros
-          FROM wallet
-         CROSS JOIN LATERAL (
-            SELECT following.id FROM lot AS following
-             WHERE following.organisation_id = wallet.organisation_id AND following.is_open
-             ORDER BY following.kind DESC, following.expires_at, following.created_at, following.id
-             LIMIT 1
-         ) AS first
-         WHERE lot.id = first.id AND :amount_micros > 0
-           AND (lot.remaining_micros >= :amount_micros
-                OR lot.kind = 'credit' AND wallet.settled_micros + :amount_micros <= 0)
-        RETURNING lot.id
-    ), entry AS (
-        INSERT INTO transfer (organisation_id, kind, source_id, destination_id, amount_micros,
-                              key, hold_id, note, at)
-        SELECT wallet.organisation_id, 'settle', wallet.id, revenue.id, :amount_micros,
-               'settle:' || wallet.hold_id, wallet.hold_id, '', statement_timestamp()
-          FROM wallet
-          JOIN account AS revenue ON revenue.organisation_id = wallet.organisation_id
-                                 AND revenue.kind = 'revenue'
-         WHERE :amount_micros > 0
-        RETURNING id
-    ), spend AS (
-        INSERT INTO lot_spend (transfer_id, lot_id, amount_micros)
-        SELECT entry.id, payer.id, :amount_micros FROM entry CROSS JOIN payer
-    )
-    SELECT wallet.organisation_id, entry.id AS transfer_id, payer.id AS lot_id
-      FROM wallet LEFT JOIN entry ON true LEFT JOIN payer ON true
-    """
+SETTLE = """
+WITH resolved AS (
+    UPDATE hold SET state = 'settled', settled_micros = %(amount_micros)s,
+                    resolved_at = statement_timestamp()
+     WHERE generation_id = %(generation_id)s AND state = 'held'
+       AND amount_micros >= %(amount_micros)s
+    RETURNING id, account_id, amount_micros
+), wallet AS (
+    UPDATE account SET held_micros = account.held_micros - resolved.amount_micros,
+                       settled_micros = account.settled_micros - %(amount_micros)s
+      FROM resolved WHERE account.id = resolved.account_id
+    RETURNING account.id, account.organisation_id, account.settled_micros,
+              resolved.id AS hold_id
+), payer AS (
+    UPDATE lot SET remaining_micros = lot.remaining_micros - %(amount_micros)s,
+                   is_open = lot.kind = 'credit' OR lot.remaining_micros > %(amount_micros)s
+      FROM wallet
+     CROSS JOIN LATERAL (
+        SELECT following.id FROM lot AS following
+         WHERE following.organisation_id = wallet.organisation_id AND following.is_open
+         ORDER BY following.kind DESC, following.expires_at, following.created_at, following.id
+         LIMIT 1
+     ) AS first
+     WHERE lot.id = first.id AND %(amount_micros)s > 0
+       AND (lot.remaining_micros >= %(amount_micros)s
+            OR lot.kind = 'credit' AND wallet.settled_micros + %(amount_micros)s <= 0)
+    RETURNING lot.id
+), entry AS (
+    INSERT INTO transfer (organisation_id, kind, source_id, destination_id, amount_micros,
+                          key, hold_id, note, at)
+    SELECT wallet.organisation_id, 'settle', wallet.id, revenue.id, %(amount_micros)s,
+           'settle:' || wallet.hold_id, wallet.hold_id, '', statement_timestamp()
+      FROM wallet
+      JOIN account AS revenue ON revenue.organisation_id = wallet.organisation_id
+                             AND revenue.kind = 'revenue'
+     WHERE %(amount_micros)s > 0
+    RETURNING id
+), spend AS (
+    INSERT INTO lot_spend (transfer_id, lot_id, amount_micros)
+    SELECT entry.id, payer.id, %(amount_micros)s FROM entry CROSS JOIN payer
 )
+SELECT wallet.organisation_id, entry.id AS transfer_id, payer.id AS lot_id
+  FROM wallet LEFT JOIN entry ON true LEFT JOIN payer ON true
+"""
 
-RELEASE = text(
-    """
-    WITH resolved AS (
-        UPDATE hold SET state = 'released', reason = :reason, resolved_at = statement_timestamp()
-         WHERE generation_id = :generation_id AND state = 'held'
-        RETURNING id, account_id, amount_micros
-    ), wallet AS (
-        UPDATE account SET held_micros = account.held_micros - resolved.amount_micros
-          FROM resolved WHERE account.id = resolved.account_id
-    )
-    SELECT id FROM resolved
-    """
+RELEASE = """
+WITH resolved AS (
+    UPDATE hold SET state = 'released', reason = %(reason)s, resolved_at = statement_timestamp()
+     WHERE generation_id = %(generation_id)s AND state = 'held'
+    RETURNING id, account_id, amount_micros
+), wallet AS (
+    UPDATE account SET held_micros = account.held_micros - resolved.amount_micros
+      FROM resolved WHERE account.id = resolved.account_id
 )
+SELECT id FROM resolved
+"""
 
 # Wallets are updated in the order of their ids, so that two sweeps cannot wait for each other.
 EXPIRE_HOLDS = text(

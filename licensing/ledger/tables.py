@@ -34,6 +34,7 @@ class Account(Base):
     __tablename__ = "account"
     __table_args__ = (
         UniqueConstraint("organisation_id", "kind"),
+        UniqueConstraint("id", "organisation_id"),
         CheckConstraint(
             "kind IN ('cash', 'wallet', 'revenue', 'promotion', 'adjustment', 'breakage')",
             name="kind",
@@ -71,11 +72,10 @@ class Hold(Base):
         CheckConstraint("(state = 'settled') = (settled_micros IS NOT NULL)", name="settled"),
         CheckConstraint("settled_micros BETWEEN 0 AND amount_micros", name="at_most_held"),
         Index("ix_hold_expires_at", "expires_at", postgresql_where=text("state = 'held'")),
-        Index("ix_hold_account_id", "account_id", postgresql_where=text("state = 'held'")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organisation.id"))
+    organisation_id: Mapped[uuid.UUID]
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("account.id"))
     member_id: Mapped[uuid.UUID]
     generation_id: Mapped[uuid.UUID] = mapped_column(unique=True)
@@ -98,7 +98,21 @@ class Transfer(Base):
 
     __tablename__ = "transfer"
     __table_args__ = (
-        UniqueConstraint("organisation_id", "key"),
+        # Money stays inside an organisation.
+        ForeignKeyConstraint(
+            ["source_id", "organisation_id"], ["account.id", "account.organisation_id"]
+        ),
+        ForeignKeyConstraint(
+            ["destination_id", "organisation_id"], ["account.id", "account.organisation_id"]
+        ),
+        # A charge is found by its hold, everything else by its key.
+        Index(
+            "uq_transfer_organisation_id_key",
+            "organisation_id",
+            "key",
+            unique=True,
+            postgresql_where=text("kind <> 'settle'"),
+        ),
         CheckConstraint("amount_micros > 0", name="amount"),
         CheckConstraint("source_id <> destination_id", name="two_accounts"),
         CheckConstraint(
@@ -124,10 +138,10 @@ class Transfer(Base):
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organisation.id"))
+    organisation_id: Mapped[uuid.UUID]
     kind: Mapped[str]
-    source_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("account.id"))
-    destination_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("account.id"))
+    source_id: Mapped[uuid.UUID]
+    destination_id: Mapped[uuid.UUID]
     amount_micros: Mapped[int]
     key: Mapped[str]
     hold_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("hold.id"), unique=True)
@@ -193,8 +207,8 @@ class LotSpend(Base):
     __tablename__ = "lot_spend"
     __table_args__ = (CheckConstraint("amount_micros <> 0", name="amount"),)
 
+    transfer_id: Mapped[int] = mapped_column(ForeignKey("transfer.id"), primary_key=True)
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    transfer_id: Mapped[int] = mapped_column(ForeignKey("transfer.id"), index=True)
     lot_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lot.id"))
     amount_micros: Mapped[int]
 

@@ -15,6 +15,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute(ACCOUNTS)
+    op.execute(HOLDS)
     op.execute(TRANSFERS)
     op.execute(LOTS)
     op.execute(LOTS_SO_FAR)
@@ -34,6 +35,7 @@ ALTER TABLE account DROP CONSTRAINT ck_account_covered;
 ALTER TABLE account DROP CONSTRAINT ck_account_only_wallets_cache;
 ALTER TABLE account ADD COLUMN credit_limit_micros BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE account ADD COLUMN frozen_reason TEXT;
+ALTER TABLE account ADD CONSTRAINT uq_account_id_organisation_id UNIQUE (id, organisation_id);
 ALTER TABLE account ADD CONSTRAINT ck_account_kind
     CHECK (kind IN ('cash', 'wallet', 'revenue', 'promotion', 'adjustment', 'breakage'));
 ALTER TABLE account ADD CONSTRAINT ck_account_held CHECK (held_micros >= 0);
@@ -48,6 +50,15 @@ SELECT gen_random_uuid(), wallet.organisation_id, added.kind, 0, 0
  WHERE wallet.kind = 'wallet';
 """
 
+# What a busy wallet pays for with every hold: the member's key names the organisation already, and
+# nobody looks for holds by their account.
+HOLDS = """
+ALTER TABLE hold DROP CONSTRAINT fk_hold_organisation_id;
+DROP INDEX ix_hold_account_id;
+"""
+
+# An account is named together with its organisation, so that money stays inside one. A charge is
+# found by its hold, so that only what is seldom is found by its key.
 TRANSFERS = """
 ALTER TABLE transfer DROP CONSTRAINT ck_transfer_kind;
 ALTER TABLE transfer ADD COLUMN origin_id BIGINT;
@@ -59,6 +70,16 @@ ALTER TABLE transfer ADD CONSTRAINT ck_transfer_return_names_origin
            = (origin_id IS NOT NULL));
 ALTER TABLE transfer ADD CONSTRAINT fk_transfer_origin_id
     FOREIGN KEY (origin_id) REFERENCES transfer (id);
+ALTER TABLE transfer DROP CONSTRAINT fk_transfer_organisation_id;
+ALTER TABLE transfer DROP CONSTRAINT fk_transfer_source_id;
+ALTER TABLE transfer DROP CONSTRAINT fk_transfer_destination_id;
+ALTER TABLE transfer ADD CONSTRAINT fk_transfer_source_id_organisation_id
+    FOREIGN KEY (source_id, organisation_id) REFERENCES account (id, organisation_id);
+ALTER TABLE transfer ADD CONSTRAINT fk_transfer_destination_id_organisation_id
+    FOREIGN KEY (destination_id, organisation_id) REFERENCES account (id, organisation_id);
+ALTER TABLE transfer DROP CONSTRAINT uq_transfer_organisation_id_key;
+CREATE UNIQUE INDEX uq_transfer_organisation_id_key
+    ON transfer (organisation_id, key) WHERE kind <> 'settle';
 CREATE INDEX ix_transfer_origin_id ON transfer (origin_id) WHERE origin_id IS NOT NULL;
 CREATE INDEX ix_transfer_movements ON transfer (organisation_id, id) WHERE kind <> 'settle';
 """
@@ -177,12 +198,11 @@ CREATE INDEX ix_lot_organisation_id ON lot (organisation_id) WHERE is_open;
 CREATE INDEX ix_lot_organisation_id_created_at_id ON lot (organisation_id, created_at, id);
 CREATE INDEX ix_lot_expires_at ON lot (expires_at) WHERE is_open AND expires_at IS NOT NULL;
 CREATE UNIQUE INDEX uq_lot_credit ON lot (organisation_id) WHERE kind = 'credit';
-ALTER TABLE lot_spend ADD CONSTRAINT pk_lot_spend PRIMARY KEY (id);
+ALTER TABLE lot_spend ADD CONSTRAINT pk_lot_spend PRIMARY KEY (transfer_id, id);
 ALTER TABLE lot_spend ADD CONSTRAINT ck_lot_spend_amount CHECK (amount_micros <> 0);
 ALTER TABLE lot_spend ADD CONSTRAINT fk_lot_spend_transfer_id
     FOREIGN KEY (transfer_id) REFERENCES transfer (id);
 ALTER TABLE lot_spend ADD CONSTRAINT fk_lot_spend_lot_id FOREIGN KEY (lot_id) REFERENCES lot (id);
-CREATE INDEX ix_lot_spend_transfer_id ON lot_spend (transfer_id);
 """
 
 # Nobody may hold more than there is, whatever statement they write; the condition stands in WHEN,
@@ -245,6 +265,20 @@ DROP FUNCTION keep_lot();
 DROP TRIGGER covered ON account;
 DROP FUNCTION refuse_uncovered();
 
+ALTER TABLE hold ADD CONSTRAINT fk_hold_organisation_id
+    FOREIGN KEY (organisation_id) REFERENCES organisation (id);
+CREATE INDEX ix_hold_account_id ON hold (account_id) WHERE state = 'held';
+
+DROP INDEX uq_transfer_organisation_id_key;
+ALTER TABLE transfer ADD CONSTRAINT uq_transfer_organisation_id_key UNIQUE (organisation_id, key);
+ALTER TABLE transfer DROP CONSTRAINT fk_transfer_source_id_organisation_id;
+ALTER TABLE transfer DROP CONSTRAINT fk_transfer_destination_id_organisation_id;
+ALTER TABLE transfer ADD CONSTRAINT fk_transfer_organisation_id
+    FOREIGN KEY (organisation_id) REFERENCES organisation (id);
+ALTER TABLE transfer ADD CONSTRAINT fk_transfer_source_id
+    FOREIGN KEY (source_id) REFERENCES account (id);
+ALTER TABLE transfer ADD CONSTRAINT fk_transfer_destination_id
+    FOREIGN KEY (destination_id) REFERENCES account (id);
 DROP INDEX ix_transfer_movements;
 DROP INDEX ix_transfer_origin_id;
 ALTER TABLE transfer DROP CONSTRAINT ck_transfer_return_names_origin;
@@ -257,6 +291,7 @@ ALTER TABLE account DROP CONSTRAINT ck_account_kind;
 ALTER TABLE account DROP CONSTRAINT ck_account_held;
 ALTER TABLE account DROP CONSTRAINT ck_account_credit_limit;
 ALTER TABLE account DROP CONSTRAINT ck_account_only_wallets_cache;
+ALTER TABLE account DROP CONSTRAINT uq_account_id_organisation_id;
 ALTER TABLE account DROP COLUMN credit_limit_micros;
 ALTER TABLE account DROP COLUMN frozen_reason;
 ALTER TABLE account ADD CONSTRAINT ck_account_kind CHECK (kind IN ('cash', 'wallet', 'revenue'));
