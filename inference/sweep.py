@@ -90,6 +90,8 @@ def _expire(database: Database, at: datetime) -> int:
                 count += expire(session, generation_id, code=code, message=message)
     with database.transaction() as session:
         ledger.expire_holds(session, at)
+    with database.transaction() as session:
+        ledger.expire_lots(session, at)
     # Asked of the rows, not of the call before: a sweep may have died between the two.
     unheld = exists().where(
         ledger.Hold.generation_id == Generation.id, ledger.Hold.state == "expired"
