@@ -114,19 +114,6 @@ def finish(session: Session, claimed: Generation, made: Sequence[Made]) -> bool:
         return False
     asked = ended.asked
     _keep(session, ended, made)
-    usage.record(
-        session,
-        generation_id=ended.id,
-        organisation_id=ended.organisation_id,
-        member_id=ended.member_id,
-        model=ended.model,
-        images=delivered,
-        width=asked.width,
-        height=asked.height,
-        amount_micros=amount_micros,
-        price_version=ended.price_version,
-        at=now(),
-    )
     emit(
         session,
         ended,
@@ -135,8 +122,9 @@ def finish(session: Session, claimed: Generation, made: Sequence[Made]) -> bool:
         pictures=[_picture_data(picture, asked.width, asked.height) for picture in made],
     )
     budgets.resolve(session, ended.id, amount_micros)
-    if not ledger.settle(session, ended.id, amount_micros):  # last: it locks the wallet
+    if not ledger.settle(session, ended.id, amount_micros):
         raise HoldLost(f"generation {ended.id} finished without a hold")
+    _record_usage(session, ended, delivered)  # last, since it names the transfer
     return True
 
 
@@ -277,6 +265,27 @@ def expire(session: Session, generation_id: uuid.UUID, *, code: str, message: st
         state="failed",
         code=code,
         message=message,
+    )
+
+
+def _record_usage(session: Session, ended: Generation, delivered: int) -> None:
+    asked = ended.asked
+    usage.record(
+        session,
+        generation_id=ended.id,
+        organisation_id=ended.organisation_id,
+        member_id=ended.member_id,
+        model=ended.model,
+        images=delivered,
+        width=asked.width,
+        height=asked.height,
+        amount_micros=ended.charged_micros,
+        price_version=ended.price_version,
+        price_class=ended.price_class,
+        unit_price_micros=ended.price_micros // ended.images,
+        project=ended.project,
+        team_id=ended.team_id,
+        api_key_id=ended.api_key_id,
     )
 
 
