@@ -8,7 +8,7 @@ switch), then a route or a page.
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -22,11 +22,13 @@ from inference.storage import Storage
 from licensing.db import connect
 from webapp import agreements, errors, gallery, health, identity, licence, media, stream, verify
 from webapp.door import Door, Streams, watch
+from webapp.payment_settings import STANDIN_PATH
 from webapp.security import Guard, ResponseHeaders
 from webapp.settings import DEMO_PATH, Settings, SettingsProblem
 from webapp.sso import backchannel, sign_in
 from webapp.sso.demo_provider import build_demo_provider
 from webapp.sso.renewal import keep_renewing, renewing_clients
+from webapp.stripe_standin.app import build_stripe_standin
 from webapp.studio import Studio, studio_of
 
 # Before the page library is imported: it would report starts and look for newer versions.
@@ -42,6 +44,8 @@ def create_app(settings: Settings, *, with_pages: bool = True) -> FastAPI:
     """
     studio = build_studio(settings)
     streams = Streams()
+    has_standin = settings.payments is not None and settings.payments.is_standin
+    standin = build_stripe_standin(settings) if has_standin else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -49,7 +53,9 @@ def create_app(settings: Settings, *, with_pages: bool = True) -> FastAPI:
             asyncio.create_task(watch(studio, streams)),
             asyncio.create_task(keep_renewing(studio, app.state.clients)),
         ]
-        yield
+        # A mounted application's own lifespan is run by nobody but us.
+        async with standin.router.lifespan_context(standin) if standin else nullcontext():
+            yield
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -59,6 +65,8 @@ def create_app(settings: Settings, *, with_pages: bool = True) -> FastAPI:
     app.state.studio = studio
     app.state.clients = renewing_clients(settings, studio.database)
     _add_routes(app, studio)
+    if standin is not None:
+        app.mount(STANDIN_PATH, standin)
     if with_pages:
         _add_pages(app, studio)
     errors.install(app)

@@ -108,6 +108,23 @@ def is_foreign(headers: Headers, method: str, own_url: str) -> bool:
     return origin is not None and origin != own_url and method not in SAFE_METHODS
 
 
+class LoopbackOnly:
+    """Answer nobody who is not on this machine, whatever stands in front of the studio."""
+
+    def __init__(self, app: ASGIApp, name: str) -> None:
+        self._app = app
+        self._name = name  # of what answers, as a sentence begins with it
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            client = scope.get("client")
+            if client is None or not is_loopback(client[0]):
+                refusal = NotAllowed(f"{self._name} answers on its own machine alone.")
+                await answer(Request(scope, receive), refusal)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
 class ResponseHeaders:
     """Put the same safety headers on every answer."""
 

@@ -24,12 +24,11 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from licensing.errors import NotAllowed
 from webapp import errors
 from webapp.demo import PEOPLE, Person
 from webapp.pages import page
+from webapp.security import LoopbackOnly
 from webapp.settings import DEMO_CLIENT_ID, DEMO_ISSUER, Settings, SettingsProblem, is_loopback
 
 ALGORITHM = "ES256"
@@ -53,25 +52,9 @@ def build_demo_provider(settings: Settings, base_url: str) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.provider = DemoProvider(settings, base_url)
     app.include_router(router)
-    app.add_middleware(LoopbackOnly)
+    app.add_middleware(LoopbackOnly, name="The demo provider")
     errors.install(app)
     return app
-
-
-class LoopbackOnly:
-    """Answer nobody who is not on this machine, whatever stands in front of the studio."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            client = scope.get("client")
-            if client is None or not is_loopback(client[0]):
-                refusal = NotAllowed("The demo provider answers on its own machine alone.")
-                await errors.answer(Request(scope, receive), refusal)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 class DemoProvider:
