@@ -29,6 +29,7 @@ from licensing.seats import Member, Organisation, Role, Status
 Kind = Literal["below_threshold", "enterprise_licence", "demonstration"]
 
 DUE_SOON = timedelta(days=30)  # a month's notice: long enough to ask whoever knows the revenue
+CLOCK_SKEW = timedelta(hours=1)  # a statement from further in the future is a wrong clock's
 WORDS_MAX = 500  # a name, a contract's number, a reason: a few sentences at most
 
 
@@ -141,7 +142,7 @@ def standing(session: Session, *, at: datetime | None = None) -> Standing:
         latest is not None
         and latest.kind in asked.statements
         and latest.statement_sha256 == asked.statement_sha256(latest.kind)
-        and moment < latest.valid_until
+        and latest.given_at - CLOCK_SKEW <= moment < latest.valid_until
     )
     is_due_soon = is_valid and latest is not None and latest.valid_until - moment <= DUE_SOON
     return Standing(asked, latest, is_valid=is_valid, is_due_soon=is_due_soon)
@@ -224,7 +225,8 @@ def may_attest(session: Session, member: Member) -> bool:
 def terms(at: datetime | None = None) -> Terms:
     """The licence's terms in force at a moment (default: now)."""
     moment = at or now()
-    return [version for version in _versions() if version.effective <= moment][-1]
+    started = [version for version in _versions() if version.effective <= moment]
+    return started[-1] if started else _versions()[0]  # a clock before the first one opens nothing
 
 
 def is_free(model_id: str) -> bool:
