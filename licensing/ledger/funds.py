@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from licensing.errors import Conflict, NotFound
 from licensing.ledger.lots import lot_of, open_lot, take
-from licensing.ledger.posting import Entry, post, posted
+from licensing.ledger.posting import Entry, post, posted, stored_key
 from licensing.ledger.tables import Transfer
 from licensing.ledger.wallet import InvalidEntry, checked_words, freeze, lock
 from licensing.money import checked, format_usd
@@ -40,7 +40,7 @@ def top_up(
         source="cash",
         destination="wallet",
         amount_micros=checked(amount_micros),
-        key=_key("top_up", key),
+        key=key,
         author_id=author_id,
         note=note,
     )
@@ -67,7 +67,7 @@ def grant(
         source="promotion",
         destination="wallet",
         amount_micros=checked(amount_micros),
-        key=_key("grant", key),
+        key=key,
         author_id=author_id,
         note=note,
     )
@@ -96,7 +96,7 @@ def adjust(
         source="adjustment" if is_up else "wallet",
         destination="wallet" if is_up else "adjustment",
         amount_micros=checked(amount_micros if is_up else -amount_micros),
-        key=_key("adjust", key),
+        key=key,
         author_id=author_id,
         note=reason,
     )
@@ -135,7 +135,7 @@ def chargeback(
         source="wallet",
         destination="cash",
         amount_micros=checked(amount_micros),
-        key=_key("chargeback", key),
+        key=key,
         author_id=None,
         note=note,
         origin_id=paid.id,
@@ -160,7 +160,10 @@ def chargeback(
 def top_up_of(session: Session, organisation_id: uuid.UUID, key: str) -> Transfer:
     """Find a top-up by the key it was made with; raises `NotFound`."""
     query = select(Transfer).where(
-        Transfer.organisation_id == organisation_id, Transfer.key == _key("top_up", key)
+        Transfer.organisation_id == organisation_id,
+        Transfer.key == stored_key("top_up", key),
+        Transfer.kind == "top_up",
+        Transfer.kind != "settle",  # lets the index of these keys be used
     )
     found = session.scalars(query).one_or_none()
     if found is None:
@@ -175,7 +178,3 @@ def _bring(session: Session, entry: Entry, *, kind: str, expires_at: datetime | 
         made = post(session, entry)
         open_lot(session, made, kind, expires_at)
     return made
-
-
-def _key(kind: str, key: str) -> str:
-    return f"{kind}:{key}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from licensing.ledger.tables import Hold, Lot, LotSpend, Transfer, WalletChange
 
@@ -72,14 +72,15 @@ def spends_of(session: Session, generation_id: uuid.UUID) -> list[Spend]:
         .where(Hold.generation_id == generation_id)
         .scalar_subquery()
     )
-    source = select(Transfer.key).where(Transfer.id == Lot.transfer_id).scalar_subquery()
+    brought = aliased(Transfer)
     amount = func.sum(LotSpend.amount_micros)
     query = (
-        select(Lot.id, Lot.kind, amount, Lot.expires_at, source)
+        select(Lot.id, Lot.kind, amount, Lot.expires_at, brought.key)
         .join(LotSpend, LotSpend.lot_id == Lot.id)
         .join(Transfer, Transfer.id == LotSpend.transfer_id)
+        .outerjoin(brought, brought.id == Lot.transfer_id)
         .where((Transfer.id == charge) | (Transfer.origin_id == charge))
-        .group_by(Lot.id)
+        .group_by(Lot.id, brought.id)
         .having(amount != 0)
         .order_by(Lot.kind.desc(), Lot.expires_at, Lot.created_at, Lot.id)
     )

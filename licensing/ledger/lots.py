@@ -89,7 +89,7 @@ def _expire_of_wallet(session: Session, organisation_id: uuid.UUID, at: datetime
             source="wallet",
             destination="breakage",
             amount_micros=amount_micros,
-            key=f"expire:{lot.id}:{uuid.uuid4()}",  # the lock and `remaining` make it happen once
+            key=f"{lot.id}:{uuid.uuid4()}",  # the lock and `remaining` make it happen once
             author_id=None,
             note=f"Ran out on {at:%Y-%m-%d}.",
             origin_id=lot.transfer_id,

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from licensing.errors import Conflict
 from licensing.ledger import statements
-from licensing.ledger.tables import Transfer
+from licensing.ledger.tables import Account, Transfer
 from licensing.ledger.wallet import KEY_CHARACTERS_MAX, NOTE_CHARACTERS_MAX, InvalidEntry
 from licensing.money import format_usd
 
@@ -25,38 +25,52 @@ class Entry:
     source: str
     destination: str
     amount_micros: int
-    key: str
+    key: str  # the caller's; it is kept as `kind:key`, so that kinds cannot meet
     author_id: uuid.UUID | None
     note: str
     origin_id: int | None = None
 
 
 def post(session: Session, entry: Entry) -> Transfer:
-    """Move it. The wallet's lock is ours."""
-    made: Transfer = session.scalars(
-        select(Transfer).from_statement(statements.POST), vars(entry)
-    ).one()
+    """Move it. The wallet's lock is ours, and nothing was posted under this key."""
+    values = {**vars(entry), "key": stored_key(entry.kind, entry.key)}
+    made: Transfer = session.scalars(select(Transfer).from_statement(statements.POST), values).one()
     return made
 
 
 def posted(session: Session, entry: Entry) -> Transfer | None:
     """Return the transfer that was made under this key before, if one was.
 
-    Raises `Conflict` if it was another movement: another amount, direction or origin.
+    Raises `InvalidEntry` for an unusable key or note, and `Conflict` if another movement was made
+    under the key: another amount, direction or origin.
     """
-    if not 1 <= len(entry.key) <= KEY_CHARACTERS_MAX + len(entry.kind) + 1:
-        raise InvalidEntry(f"A movement of money needs a key of 1 to {KEY_CHARACTERS_MAX}.")
     if len(entry.note) > NOTE_CHARACTERS_MAX:
         raise InvalidEntry(f"A note has at most {NOTE_CHARACTERS_MAX} characters.")
-    query = select(Transfer).where(
-        Transfer.organisation_id == entry.organisation_id, Transfer.key == entry.key
+    query = (
+        select(Transfer, Account.kind)
+        .join(Account, Account.id == Transfer.source_id)
+        .where(
+            Transfer.organisation_id == entry.organisation_id,
+            Transfer.key == stored_key(entry.kind, entry.key),
+            Transfer.kind == entry.kind,
+            Transfer.kind != "settle",  # lets the index of these keys be used
+        )
     )
-    made = session.scalars(query).one_or_none()
-    if made is None:
+    found = session.execute(query).one_or_none()
+    if found is None:
         return None
-    if (made.amount_micros, made.origin_id) != (entry.amount_micros, entry.origin_id):
+    made, source = found
+    first = (made.amount_micros, made.origin_id, source)
+    if first != (entry.amount_micros, entry.origin_id, entry.source):
         raise Conflict(
-            "This was done already under the same key, with another amount: "
+            "Another movement of money was made under the same key already: "
             f"{format_usd(made.amount_micros)}."
         )
     return made
+
+
+def stored_key(kind: str, key: str) -> str:
+    """Put the kind before the caller's key; raises `InvalidEntry` for a key that is none."""
+    if not 1 <= len(key) <= KEY_CHARACTERS_MAX:
+        raise InvalidEntry(f"A movement of money needs a key of 1 to {KEY_CHARACTERS_MAX} letters.")
+    return f"{kind}:{key}"
