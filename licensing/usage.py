@@ -6,8 +6,8 @@ a marriage. What turns out wrong is put right by a line of its own, in the month
 
 The database keeps two promises beside the verbs here, whoever writes: a line dated into a sealed
 month moves to the first moment of the open one, and `usage_day` (`licensing.usage_sums`) has the
-line's figures added. The second one locks a row of that table, so write lines after the ledger's
-verb, under the wallet's lock: then one organisation's lines never wait for each other in a circle.
+line's figures added. The second one locks a row of that table until the commit; it may be locked
+before the wallet, as settlements do, because corrections, which come after it, have other rows.
 """
 
 import uuid
@@ -42,12 +42,12 @@ def record(
     api_key_id: uuid.UUID | None = None,
     at: datetime | None = None,
 ) -> None:
-    """Write the line of a generation whose hold was just settled by this transaction.
+    """Write the line of a generation whose hold this transaction settles.
 
     `images` are the delivered ones at `unit_price_micros` each, `width` and `height` pixels,
     `team_id` the team that pays, `at` the time of settlement: by the database's clock when it is
-    left out, so that hosts need not agree about midnight. The line names the transfer that paid. A
-    second line for one generation is the database's `IntegrityError`: a fault, never a retry.
+    left out, so that hosts need not agree about midnight. A second line for one generation is the
+    database's `IntegrityError`: a fault, never a retry.
     """
     values = {
         "generation_id": generation_id,
@@ -146,9 +146,8 @@ def lines(
 class UsageLine(Base):
     """One settled generation, or what was taken off one later. Append-only.
 
-    `transfer_id` names the ledger's transfer of the same money; it has no foreign key, because
-    neither row is ever deleted and the check would lock the transfer once more. Lines older than
-    it have none: their hold leads there.
+    The generation's hold leads to the transfer that paid; a correction names its refund itself, in
+    `transfer_id`, which has no foreign key: neither row is ever deleted.
     """
 
     __tablename__ = "usage_line"
@@ -215,13 +214,11 @@ _RECORD = text(
     INSERT INTO usage_line (generation_id, organisation_id, member_id, member_name, member_email,
                             team_id, team_name, cost_centre, project, api_key_id,
                             model, price_class, images, width, height, unit_price_micros,
-                            amount_micros, price_version, transfer_id, at)
+                            amount_micros, price_version, at)
     SELECT :generation_id, member.organisation_id, member.id, member.name, member.email,
            team.id, team.name, team.cost_centre, CAST(:project AS text), CAST(:api_key_id AS uuid),
            :model, CAST(:price_class AS text), :images, :width, :height,
            CAST(:unit_price_micros AS bigint), :amount_micros, :price_version,
-           (SELECT transfer.id FROM hold JOIN transfer ON transfer.hold_id = hold.id
-             WHERE hold.generation_id = :generation_id),
            coalesce(CAST(:at AS timestamptz), clock_timestamp())
       FROM member
       LEFT JOIN team ON team.id = CAST(:team_id AS uuid)

@@ -105,8 +105,8 @@ def summary(
         order.insert(0, keys[0].desc())
     query = (
         select(
-            func.coalesce(func.sum(UsageDay.generations), 0),
-            func.coalesce(func.sum(UsageDay.corrections), 0),
+            func.coalesce(func.sum(UsageDay.lines).filter(UsageDay.kind == "usage"), 0),
+            func.coalesce(func.sum(UsageDay.lines).filter(UsageDay.kind == "correction"), 0),
             func.coalesce(func.sum(UsageDay.images), 0),
             amount,
             *keys,
@@ -161,7 +161,9 @@ def drill(
 class UsageDay(Base):
     """The sums of one day's lines that are alike in everything that they are grouped by.
 
-    The names are those of the last line. No verb writes here: a trigger on `usage_line` does.
+    The names are those of the last line. No verb writes here: a trigger on `usage_line` does. Usage
+    and corrections have rows of their own, so that a refund, which has locked the wallet, never
+    waits for a settlement that waits for the wallet.
     """
 
     __tablename__ = "usage_day"
@@ -169,6 +171,7 @@ class UsageDay(Base):
         UniqueConstraint(
             "organisation_id",
             "day",
+            "kind",
             "member_id",
             "model",
             "team_id",
@@ -183,6 +186,7 @@ class UsageDay(Base):
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organisation.id"))
     day: Mapped[date]
+    kind: Mapped[str]
     member_id: Mapped[uuid.UUID]
     model: Mapped[str]
     team_id: Mapped[uuid.UUID | None]
@@ -192,8 +196,7 @@ class UsageDay(Base):
     member_name: Mapped[str]
     team_name: Mapped[str | None]
     api_key_name: Mapped[str | None]
-    generations: Mapped[int]
-    corrections: Mapped[int]
+    lines: Mapped[int]
     images: Mapped[int]
     amount_micros: Mapped[int]
 

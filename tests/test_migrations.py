@@ -11,6 +11,7 @@ import inference.events
 import inference.generations
 import inference.presence
 import licensing.agreements
+import licensing.bills.tables
 import licensing.documents
 import licensing.domains
 import licensing.invites
@@ -32,6 +33,7 @@ from migrations.run import downgrade, upgrade
 
 ROOMS_WITH_TABLES: tuple[ModuleType, ...] = (
     licensing.agreements,
+    licensing.bills.tables,
     licensing.documents,
     licensing.domains,
     licensing.invites,

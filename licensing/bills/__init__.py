@@ -1,53 +1,53 @@
-"""What is owed: a month's usage as a file that finance can add up and a spreadsheet can open.
+"""What is owed: months of usage as files that finance can add up, and that never change again.
 
-Reads usage lines and nothing else. The file is RFC 4180 CSV (CRLF, quoted where needed), one line a
-generation in order of settlement, and deterministic: the same lines give the same bytes. It has no
-line of totals, so that the sum of a column is the sum; `month_totals` gives the figure to compare.
-Months are UTC: a line belongs to the month in which it was settled.
+Context: an auditor downloads a bill twice, years apart, and compares the hashes. Code, libraries,
+names and prices have changed between the two.
+Decision: a month is *sealed* (nothing is dated into it any more), proved against the ledger, and
+*closed*: its control totals and its files are stored, byte for byte, with their SHA-256. What turns
+out wrong later is a line in the open month that points at the original.
+Consequence: a closed month costs about a third of its lines' room once more; re-export reads bytes
+and renders nothing.
+Rejected: rendering closed months anew from their lines. CSV would stay the same as long as somebody
+keeps every old layout; Parquet changes with each release of its library.
+
+Bills read usage lines, transfers and nothing else. `months` knows the calendar, `control` the
+totals and the proof, `profiles` and `focus` the layouts, `render` the bytes, `close` and `exports`
+are the two verbs.
 """
 
-import csv
 import io
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from licensing import usage
-from licensing.errors import AtelierError
-from licensing.money import plain_usd
-from licensing.usage import UsageLine
+from licensing.bills.close import close_due, close_month, files, find_month
+from licensing.bills.control import BooksDiffer, Totals
+from licensing.bills.exports import Export, export, write_files
+from licensing.bills.formats import FORMATS, Material
+from licensing.bills.months import InvalidMonth, month_before, month_bounds, read_month
+from licensing.bills.render import Tally
+from licensing.bills.tables import BillFile, BillMonth
+from licensing.usage_sums import summary
 
-MONTHS = 12
-YEAR_MIN, YEAR_MAX = 2000, 9998  # what a month's end still fits into
-
-COLUMNS = (
-    "settled_at",
-    "generation_id",
-    "member_id",
-    "member_name",
-    "member_email",
-    "model",
-    "width",
-    "height",
-    "images",
-    "price_version",
-    "amount_micros",
-    "amount_usd",
-)
-
-# A cell that begins with one of these becomes a formula in some spreadsheet; the full-width forms
-# are read as the plain ones by East Asian versions.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-
-
-class InvalidMonth(AtelierError):  # noqa: N818 - reads as the answer that it is
-    """Not a month of the calendar."""
-
-    code = "invalid_month"
-    status = 422
+__all__ = [
+    "FORMATS",
+    "BillFile",
+    "BillMonth",
+    "BooksDiffer",
+    "Export",
+    "InvalidMonth",
+    "Totals",
+    "close_due",
+    "close_month",
+    "export",
+    "files",
+    "find_month",
+    "month_before",
+    "month_bounds",
+    "read_month",
+    "write_files",
+]
 
 
 @dataclass(frozen=True)
@@ -59,61 +59,17 @@ class MonthTotals:
     amount_micros: int
 
 
-def usage_csv(session: Session, organisation_id: uuid.UUID, year: int, month: int) -> str:
-    """Write a month's usage. Encode it as `utf-8-sig` when a spreadsheet is to open it.
-
-    Raises `InvalidMonth`.
-    """
-    start, end = month_bounds(year, month)
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)  # its defaults are RFC 4180: comma, CRLF, doubled quotes
-    writer.writerow(COLUMNS)
-    for line in usage.lines(session, organisation_id, start, end):
-        writer.writerow(_cells(line))
-    return file.getvalue()
-
-
 def month_totals(
     session: Session, organisation_id: uuid.UUID, year: int, month: int
 ) -> MonthTotals:
-    """Add up a month's lines in the database; raises `InvalidMonth`."""
+    """Add up a month's lines; raises `InvalidMonth`."""
+    [found] = summary(session, organisation_id, *month_bounds(year, month))
+    return MonthTotals(found.generations, found.images, found.amount_micros)
+
+
+def usage_csv(session: Session, organisation_id: uuid.UUID, year: int, month: int) -> str:
+    """Write a month's usage as it stands; raises `InvalidMonth`."""
+    file = io.BytesIO()
     start, end = month_bounds(year, month)
-    query = select(
-        func.count(),
-        func.coalesce(func.sum(UsageLine.images), 0),
-        func.coalesce(func.sum(UsageLine.amount_micros), 0),
-    ).where(UsageLine.organisation_id == organisation_id, UsageLine.at >= start, UsageLine.at < end)
-    generations, images, amount_micros = session.execute(query).one()
-    return MonthTotals(int(generations), int(images), int(amount_micros))
-
-
-def month_bounds(year: int, month: int) -> tuple[datetime, datetime]:
-    """The first moment of a month and of the next one, UTC; raises `InvalidMonth`."""
-    if not (YEAR_MIN <= year <= YEAR_MAX and 1 <= month <= MONTHS):
-        raise InvalidMonth("Name a month such as 2026-11.")
-    following = (year + 1, 1) if month == MONTHS else (year, month + 1)
-    return datetime(year, month, 1, tzinfo=UTC), datetime(*following, 1, tzinfo=UTC)
-
-
-def _cells(line: UsageLine) -> tuple[str, ...]:
-    return (
-        line.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        str(line.generation_id),
-        str(line.member_id),
-        as_text_cell(line.member_name),
-        as_text_cell(line.member_email),
-        as_text_cell(line.model),
-        str(line.width),
-        str(line.height),
-        str(line.images),
-        as_text_cell(line.price_version),
-        str(line.amount_micros),
-        plain_usd(line.amount_micros),
-    )
-
-
-def as_text_cell(words: str) -> str:
-    """Keep people's words from becoming a formula: a leading apostrophe makes them text."""
-    if words.lstrip(" ").startswith(FORMULA_STARTS):
-        return f"'{words}"
-    return words
+    FORMATS["csv"].write(Material(session, organisation_id, "", start, end), Tally(file.write))
+    return file.getvalue().decode("utf-8-sig")

@@ -65,6 +65,7 @@ CREATE TABLE usage_day (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
     organisation_id UUID NOT NULL,
     day DATE NOT NULL,
+    kind TEXT NOT NULL,
     member_id UUID NOT NULL,
     model TEXT NOT NULL,
     team_id UUID,
@@ -74,13 +75,12 @@ CREATE TABLE usage_day (
     member_name TEXT NOT NULL,
     team_name TEXT,
     api_key_name TEXT,
-    generations BIGINT NOT NULL,
-    corrections BIGINT NOT NULL,
+    lines BIGINT NOT NULL,
     images BIGINT NOT NULL,
     amount_micros BIGINT NOT NULL,
     CONSTRAINT pk_usage_day PRIMARY KEY (id),
     CONSTRAINT uq_usage_day_key UNIQUE NULLS NOT DISTINCT
-        (organisation_id, day, member_id, model, team_id, project, cost_centre, api_key_id),
+        (organisation_id, day, kind, member_id, model, team_id, project, cost_centre, api_key_id),
     CONSTRAINT fk_usage_day_organisation_id
         FOREIGN KEY (organisation_id) REFERENCES organisation (id)
 ) WITH (fillfactor = 50);
@@ -88,20 +88,18 @@ CREATE TABLE usage_day (
 CREATE FUNCTION add_to_usage_day() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO usage_day AS sums
-           (organisation_id, day, member_id, model, team_id, project, cost_centre, api_key_id,
-            member_name, team_name, api_key_name, generations, corrections, images, amount_micros)
-    SELECT organisation_id, (at AT TIME ZONE 'UTC')::date AS day, member_id, model, team_id,
+           (organisation_id, day, kind, member_id, model, team_id, project, cost_centre,
+            api_key_id, member_name, team_name, api_key_name, lines, images, amount_micros)
+    SELECT organisation_id, (at AT TIME ZONE 'UTC')::date AS day, kind, member_id, model, team_id,
            project, cost_centre, api_key_id, max(member_name), max(team_name), max(api_key_name),
-           count(*) FILTER (WHERE kind = 'usage'), count(*) FILTER (WHERE kind = 'correction'),
-           sum(images), sum(amount_micros)
+           count(*), sum(images), sum(amount_micros)
       FROM added
-     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
-     ORDER BY 1, 2, 3, 4, 5, 6, 7, 8
+     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+     ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9
     ON CONFLICT ON CONSTRAINT uq_usage_day_key DO UPDATE
        SET member_name = EXCLUDED.member_name, team_name = EXCLUDED.team_name,
            api_key_name = EXCLUDED.api_key_name,
-           generations = sums.generations + EXCLUDED.generations,
-           corrections = sums.corrections + EXCLUDED.corrections,
+           lines = sums.lines + EXCLUDED.lines,
            images = sums.images + EXCLUDED.images,
            amount_micros = sums.amount_micros + EXCLUDED.amount_micros;
     RETURN NULL;
@@ -113,13 +111,13 @@ CREATE TRIGGER add_to_usage_day AFTER INSERT ON usage_line
 """
 
 SUMS_SO_FAR = """
-INSERT INTO usage_day (organisation_id, day, member_id, model, member_name,
-                       generations, corrections, images, amount_micros)
-SELECT organisation_id, (at AT TIME ZONE 'UTC')::date, member_id, model, max(member_name),
-       count(*), 0, sum(images), sum(amount_micros)
+INSERT INTO usage_day (organisation_id, day, kind, member_id, model, member_name,
+                       lines, images, amount_micros)
+SELECT organisation_id, (at AT TIME ZONE 'UTC')::date, 'usage', member_id, model, max(member_name),
+       count(*), sum(images), sum(amount_micros)
   FROM usage_line
- GROUP BY 1, 2, 3, 4
- ORDER BY 1, 2, 3, 4
+ GROUP BY 1, 2, 3, 4, 5
+ ORDER BY 1, 2, 3, 4, 5
 """
 
 MONTHS = """

@@ -1,0 +1,314 @@
+"""The bill in the FinOps Open Cost and Usage Specification (FOCUS), versions 1.2 and 1.4.
+
+A prepaid product has two moments: money is paid in, and pictures use it up. A top-up is a
+`Purchase` whose cash stands in BilledCost and which costs nothing yet (EffectiveCost 0); a picture
+is `Usage` with BilledCost 0 and its price in EffectiveCost. So the sum of BilledCost is what was
+paid, the sum of EffectiveCost what was used. `x_BalanceChange` says what each row did to the
+wallet; its sum is the month's closing balance less its opening one. Refunds to the payer and lost
+disputes take BilledCost back; gifts and goodwill are `Credit` rows that cost nobody anything; money
+that ran out unused is an `Adjustment` with an effective cost. Seats are bought by invoice and touch
+no wallet.
+
+Amounts are US dollars with six decimals, times UTC with exclusive ends; a charge lies in the hour
+in which it was settled. Members are named by their id alone: the specification wants no names or
+addresses of people. Both versions share all but a few columns.
+"""
+
+from licensing.bills.profiles import LINES, Column, Kind, Part, Profile, moment, usd
+
+ISSUER = "Atelier"  # who provides the service, and who writes this file
+
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(
+        (
+            "BillingAccountName",
+            "ChargeDescription",
+            "InvoiceDetailId",
+            "InvoiceId",
+            "SkuId",
+            "SkuPriceId",
+            "SubAccountName",
+            "x_ApiKeyName",
+            "x_Model",
+            "x_PriceVersion",
+        ),
+        "words",
+    ),
+    **dict.fromkeys(
+        (
+            "BilledCost",
+            "ConsumedQuantity",
+            "ContractedCost",
+            "ContractedUnitPrice",
+            "EffectiveCost",
+            "ListCost",
+            "ListUnitPrice",
+            "PricingQuantity",
+            "x_BalanceChange",
+        ),
+        "decimal",
+    ),
+    **dict.fromkeys(
+        (
+            "BillingPeriodEnd",
+            "BillingPeriodStart",
+            "ChargePeriodEnd",
+            "ChargePeriodStart",
+            "x_SettledAt",
+        ),
+        "moment",
+    ),
+    **dict.fromkeys(("x_LineId", "x_TransferId"), "count"),
+}
+
+
+def _second(sql: str) -> str:
+    return f"""to_char({sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
+
+
+def _hour(sql: str) -> str:
+    return f"""to_char({sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24":00:00Z"')"""
+
+
+def _literal(words: str) -> str:
+    return f"'{words}'"
+
+
+NOTHING = usd("0")
+
+# What every row says; `at` and the rest are filled in below.
+_ALWAYS = {
+    "BillingAccountId": "%(organisation_id)s",
+    "BillingAccountName": "%(organisation_name)s",
+    "BillingCurrency": _literal("USD"),
+    "BillingPeriodEnd": _second("%(end)s::timestamptz"),
+    "BillingPeriodStart": _second("%(start)s::timestamptz"),
+    "InvoiceIssuerName": _literal(ISSUER),
+    "ServiceCategory": _literal("AI and Machine Learning"),
+    "ServiceName": _literal(ISSUER),
+    "ServiceSubcategory": _literal("Generative AI"),
+}
+
+_UNPRICED = {
+    "ConsumedQuantity": "NULL",
+    "ConsumedUnit": "NULL",
+    "ContractedUnitPrice": "NULL",
+    "ListUnitPrice": "NULL",
+    "PricingCategory": "NULL",
+    "PricingQuantity": "NULL",
+    "PricingUnit": "NULL",
+    "SkuId": "NULL",
+    "SkuMeter": "NULL",
+    "SkuPriceDetails": "NULL",
+    "SkuPriceId": "NULL",
+}
+
+_NOBODY = {
+    "SubAccountId": "NULL",
+    "SubAccountName": "NULL",
+    "SubAccountType": "NULL",
+    "Tags": "NULL",
+    "x_ApiKeyId": "NULL",
+    "x_ApiKeyName": "NULL",
+    "x_GenerationId": "NULL",
+    "x_LineId": "NULL",
+    "x_MemberId": "NULL",
+    "x_Model": "NULL",
+    "x_PriceVersion": "NULL",
+}
+
+
+def _of_usage(sql: str, otherwise: str = "NULL") -> str:
+    """A value of lines that are usage; corrections have `otherwise`."""
+    return f"CASE WHEN line.kind = 'usage' THEN {sql} ELSE {otherwise} END"
+
+
+# Lines from before unit prices were kept cost the same for each picture.
+_UNIT_PRICE = usd("coalesce(line.unit_price_micros, line.amount_micros / nullif(line.images, 0))")
+_ORIGINAL_AT = "(SELECT first.at FROM usage_line AS first WHERE first.id = line.corrects_id)"
+
+_USAGE = _ALWAYS | {
+    "BilledCost": NOTHING,
+    "ChargeCategory": _of_usage("'Usage'", "'Adjustment'"),
+    "ChargeClass": (
+        f"CASE WHEN line.kind = 'correction' AND {_ORIGINAL_AT} < %(start)s THEN 'Correction' END"
+    ),
+    "ChargeDescription": _of_usage(
+        "line.model || ' ' || line.width || 'x' || line.height || ', ' || line.images || ' images'",
+        "'Correction: ' || line.reason",
+    ),
+    "ChargeFrequency": _of_usage("'Usage-Based'", "'One-Time'"),
+    "ChargePeriodEnd": _hour("(line.at + interval '1 hour')"),
+    "ChargePeriodStart": _hour("line.at"),
+    "ConsumedQuantity": _of_usage("line.images || '.0'"),
+    "ConsumedUnit": _of_usage("'Images'"),
+    "ContractedCost": _of_usage(usd("line.amount_micros"), NOTHING),
+    "ContractedUnitPrice": _of_usage(_UNIT_PRICE),
+    "EffectiveCost": usd("line.amount_micros"),
+    "InvoiceDetailId": "NULL",
+    "InvoiceId": "NULL",
+    "ListCost": _of_usage(usd("line.amount_micros"), NOTHING),
+    "ListUnitPrice": _of_usage(_UNIT_PRICE),
+    "PricingCategory": _of_usage("'Standard'"),
+    "PricingQuantity": _of_usage("line.images || '.0'"),
+    "PricingUnit": _of_usage("'Images'"),
+    "SkuId": _of_usage("line.model || coalesce('/' || line.price_class, '')"),
+    "SkuMeter": _of_usage("'Images'"),
+    "SkuPriceDetails": _of_usage(
+        """'{"x_PixelHeight": ' || line.height || ', "x_PixelWidth": ' || line.width || '}'"""
+    ),
+    "SkuPriceId": _of_usage(
+        "line.price_version || '/' || line.model || coalesce('/' || line.price_class, '')"
+        " || '/' || coalesce(line.unit_price_micros, line.amount_micros / nullif(line.images, 0))"
+    ),
+    "SubAccountId": "line.team_id",
+    "SubAccountName": "line.team_name",
+    "SubAccountType": "CASE WHEN line.team_id IS NOT NULL THEN 'Team' END",
+    "Tags": (
+        "CASE WHEN line.project IS NOT NULL OR line.cost_centre IS NOT NULL THEN "
+        "json_strip_nulls(json_build_object('cost_centre', line.cost_centre,"
+        " 'project', line.project)) END"
+    ),
+    "x_ApiKeyId": "line.api_key_id",
+    "x_ApiKeyName": "line.api_key_name",
+    "x_BalanceChange": usd("-line.amount_micros"),
+    "x_GenerationId": "line.generation_id",
+    "x_LineId": "line.id",
+    "x_MemberId": "line.member_id",
+    "x_Model": "line.model",
+    "x_PriceVersion": "line.price_version",
+    "x_SettledAt": moment("line.at"),
+    "x_TransferId": "line.transfer_id",
+}
+
+# Refunds of pictures are lines already; the condition on 'settle' stands as the index has it.
+MOVEMENTS = """transfer AS moved
+      JOIN account AS source ON source.id = moved.source_id
+      JOIN account AS destination ON destination.id = moved.destination_id
+      LEFT JOIN payment ON payment.transfer_id = moved.id
+      LEFT JOIN payment_invoice AS invoice ON invoice.payment_id = payment.id
+     WHERE moved.organisation_id = %(organisation_id)s
+       AND moved.kind <> 'settle' AND moved.kind <> 'refund_generation'
+       AND moved.at >= %(start)s AND moved.at < %(end)s"""
+
+_CASH = usd(
+    "CASE WHEN source.kind = 'cash' THEN moved.amount_micros"
+    " WHEN destination.kind = 'cash' THEN -moved.amount_micros ELSE 0 END"
+)
+
+
+def _of_purchase(sql: str) -> str:
+    return f"CASE WHEN source.kind = 'cash' AND moved.kind = 'top_up' THEN {sql} END"
+
+
+_MOVED = (
+    _ALWAYS
+    | _UNPRICED
+    | _NOBODY
+    | {
+        "BilledCost": _CASH,
+        "ChargeCategory": (
+            "CASE WHEN moved.kind = 'top_up' THEN 'Purchase'"
+            " WHEN moved.kind IN ('grant', 'adjust') THEN 'Credit' ELSE 'Adjustment' END"
+        ),
+        "ChargeClass": "NULL",
+        "ChargeDescription": (
+            "CASE moved.kind WHEN 'top_up' THEN 'Balance topped up'"
+            " WHEN 'grant' THEN 'Balance granted' WHEN 'adjust' THEN 'Balance adjusted'"
+            " WHEN 'refund_top_up' THEN 'Top-up refunded' WHEN 'chargeback' THEN 'Dispute lost'"
+            " WHEN 'expire' THEN 'Balance expired' ELSE moved.kind END"
+        ),
+        "ChargeFrequency": _literal("One-Time"),
+        "ChargePeriodEnd": _hour("(moved.at + interval '1 hour')"),
+        "ChargePeriodStart": _hour("moved.at"),
+        "ContractedCost": _CASH,
+        "ContractedUnitPrice": _of_purchase(usd("moved.amount_micros")),
+        "EffectiveCost": usd(
+            "CASE WHEN moved.kind = 'expire' AND (SELECT origin.kind FROM transfer AS origin"
+            " WHERE origin.id = moved.origin_id) = 'top_up' THEN moved.amount_micros ELSE 0 END"
+        ),
+        "InvoiceDetailId": "invoice.invoice_id",
+        "InvoiceId": "invoice.invoice_id",
+        "ListCost": _CASH,
+        "ListUnitPrice": _of_purchase(usd("moved.amount_micros")),
+        "PricingCategory": _of_purchase("'Standard'"),
+        "PricingQuantity": _of_purchase("'1.0'"),
+        "PricingUnit": _of_purchase("'Payments'"),
+        "SkuId": _of_purchase("'balance'"),
+        "SkuMeter": _of_purchase("'Payments'"),
+        "SkuPriceId": _of_purchase("'balance'"),
+        "x_BalanceChange": usd(
+            "CASE WHEN destination.kind = 'wallet' THEN moved.amount_micros"
+            " ELSE -moved.amount_micros END"
+        ),
+        "x_SettledAt": moment("moved.at"),
+        "x_TransferId": "moved.id",
+    }
+)
+
+SEATS = """payment_invoice AS invoice
+     WHERE invoice.organisation_id = %(organisation_id)s AND invoice.kind = 'seats'
+       AND invoice.state IN ('open', 'paid') AND invoice.amount_micros > 0
+       AND invoice.created_at >= %(start)s AND invoice.created_at < %(end)s"""
+
+_SEATS = (
+    _ALWAYS
+    | _NOBODY
+    | {
+        "BilledCost": usd("invoice.amount_micros"),
+        "ChargeCategory": _literal("Purchase"),
+        "ChargeClass": "NULL",
+        "ChargeDescription": _literal("Seats"),
+        "ChargeFrequency": _literal("Recurring"),
+        "ChargePeriodEnd": _hour("(invoice.created_at + interval '1 hour')"),
+        "ChargePeriodStart": _hour("invoice.created_at"),
+        "ConsumedQuantity": "NULL",
+        "ConsumedUnit": "NULL",
+        "ContractedCost": usd("invoice.amount_micros"),
+        "ContractedUnitPrice": usd("invoice.amount_micros"),
+        "EffectiveCost": usd("invoice.amount_micros"),
+        "InvoiceDetailId": "invoice.invoice_id",
+        "InvoiceId": "invoice.invoice_id",
+        "ListCost": usd("invoice.amount_micros"),
+        "ListUnitPrice": usd("invoice.amount_micros"),
+        "PricingCategory": _literal("Standard"),
+        "PricingQuantity": _literal("1.0"),
+        "PricingUnit": _literal("Invoices"),
+        "SkuId": _literal("seats"),
+        "SkuMeter": _literal("Invoices"),
+        "SkuPriceDetails": "NULL",
+        "SkuPriceId": _literal("seats"),
+        "x_BalanceChange": NOTHING,
+        "x_SettledAt": moment("invoice.created_at"),
+        "x_TransferId": "NULL",
+    }
+)
+
+_PROVIDERS_1_2 = {"ProviderName": _literal(ISSUER), "PublisherName": _literal(ISSUER)}
+_PROVIDERS_1_4 = {"HostProviderName": _literal(ISSUER), "ServiceProviderName": _literal(ISSUER)}
+
+
+def _part(values: dict[str, str], source: str, order: str) -> Part:
+    """FOCUS columns first, in the order of the alphabet, then our own, which begin with `x_`."""
+    names = sorted(values, key=lambda name: (name.startswith("x_"), name))
+    columns = [Column(name, values[name], _KINDS.get(name, "text")) for name in names]
+    return Part(source=source, values=columns, order=order)
+
+
+def _profile(version: str, providers: dict[str, str], without: frozenset[str]) -> Profile:
+    def chosen(values: dict[str, str]) -> dict[str, str]:
+        return {name: sql for name, sql in (values | providers).items() if name not in without}
+
+    return Profile(
+        name=f"focus-{version}/1",
+        stem=f"atelier-focus-{version}",
+        parts=(
+            _part(chosen(_USAGE), LINES, "line.at, line.id"),
+            _part(chosen(_MOVED), MOVEMENTS, "moved.at, moved.id"),
+            _part(chosen(_SEATS), SEATS, "invoice.created_at, invoice.id"),
+        ),
+    )
+
+
+FOCUS_1_2 = _profile("1.2", _PROVIDERS_1_2, frozenset({"InvoiceDetailId"}))
+FOCUS_1_4 = _profile("1.4", _PROVIDERS_1_4, frozenset())
