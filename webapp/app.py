@@ -20,7 +20,19 @@ from starlette.staticfiles import StaticFiles
 from inference.queue import create_celery
 from inference.storage import Storage
 from licensing.db import connect
-from webapp import agreements, errors, gallery, health, identity, licence, media, stream, verify
+from webapp import (
+    agreements,
+    errors,
+    gallery,
+    health,
+    identity,
+    licence,
+    media,
+    payments,
+    stream,
+    stripe_webhook,
+    verify,
+)
 from webapp.door import Door, Streams, watch
 from webapp.payment_settings import STANDIN_PATH
 from webapp.security import Guard, ResponseHeaders
@@ -52,6 +64,7 @@ def create_app(settings: Settings, *, with_pages: bool = True) -> FastAPI:
         tasks = [
             asyncio.create_task(watch(studio, streams)),
             asyncio.create_task(keep_renewing(studio, app.state.clients)),
+            asyncio.create_task(payments.keep_paying(studio)),
         ]
         # A mounted application's own lifespan is run by nobody but us.
         async with standin.router.lifespan_context(standin) if standin else nullcontext():
@@ -94,7 +107,7 @@ def build_studio(settings: Settings) -> Studio:
 
 
 def _add_routes(app: FastAPI, studio: Studio) -> None:
-    for module in (health, sign_in, backchannel, agreements, licence):
+    for module in (health, sign_in, backchannel, agreements, licence, stripe_webhook):
         app.include_router(module.router)
     for routes in (stream.routes, media.routes, gallery.routes, verify.routes):
         app.include_router(routes(studio))

@@ -21,7 +21,7 @@ SEAT_PRICE_VARIABLES = {
 WEBHOOK_PATH = "/stripe/webhook"
 
 
-class PaymentSettingsProblem(ValueError):
+class PaymentSettingsProblem(ValueError):  # noqa: N818 - one sentence for a person
     """One sentence for the person who starts the studio."""
 
 
