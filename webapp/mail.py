@@ -97,7 +97,8 @@ def _message(server: MailServer, letter: Letter) -> EmailMessage:
     """Write the mail. Raises `ValueError` for an address that no header can hold."""
     message = EmailMessage(policy=SMTPUTF8)
     message["From"] = server.sender
-    message["To"] = Address(addr_spec=letter.to)
+    user, _, domain = letter.to.rpartition("@")
+    message["To"] = Address(username=user, domain=domain)  # letters of any script in both
     message["Subject"] = " ".join(letter.subject.split())
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid(domain=parseaddr(server.sender)[1].rpartition("@")[2])
