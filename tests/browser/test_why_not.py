@@ -1,0 +1,80 @@
+"""The creator reads in a sentence why nothing can be generated, where they wanted to do it."""
+
+from collections.abc import Iterator
+
+import pytest
+from at_create import open_page
+from atelier_at_work import Work
+from playwright.sync_api import BrowserContext, Page, expect
+
+from licensing import licence, model_switches, roster, seats
+from licensing.seats import Role
+
+pytestmark = pytest.mark.browser
+
+WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture
+def switched_off(work: Work) -> None:
+    with work.running.database.transaction() as session:
+        if not licence.is_off(session, "pocket-turbo"):
+            model_switches.switch(
+                session,
+                "pocket-turbo",
+                "revoked",
+                reason="A fault was found in its filter.",
+                given_by="Olga",
+            )
+
+
+@pytest.fixture(autouse=True)
+def _all_on_again(work: Work) -> Iterator[None]:
+    yield
+    with work.running.database.transaction() as session:
+        for model_id in model_switches.revoked(session):
+            model_switches.switch(session, model_id, "restored", reason="Test", given_by="Test")
+
+
+@pytest.mark.usefixtures("switched_off")
+def test_a_model_that_is_off_says_so_before_anything_is_sent(
+    context: BrowserContext, work: Work
+) -> None:
+    page = open_page(context, work)
+    told = page.locator("#why-not .notice")
+    expect(told).to_contain_text("switched off on")
+    expect(told).to_contain_text("A fault was found in its filter. Choose another model")
+    page.get_by_role("textbox", name="Prompt").fill("a red apple")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#model-error")).to_contain_text("A fault was found in its filter.")
+    page.locator("#model summary").click()
+    page.get_by_text("Pocket Raw", exact=True).click()
+    expect(told).to_have_count(0)
+    fits(page)
+
+
+def test_a_model_without_its_statement_says_what_to_do(context: BrowserContext, work: Work) -> None:
+    page = open_page(context, work)
+    expect(page.locator("#why-not .notice")).to_have_count(0)
+    page.locator("#model summary").click()
+    card = page.locator(".choice-card", has_text="Krea 2 Turbo")
+    expect(card).to_contain_text("An owner can make it under /licence")
+
+
+def test_who_lost_their_seat_reads_whom_to_ask(context: BrowserContext, work: Work) -> None:
+    with work.running.database.transaction() as session:
+        owner = next(
+            member
+            for member in seats.members(session, work.member.organisation_id)
+            if member.role == Role.OWNER
+        )
+        roster.revoke_seat(session, owner, work.member.id)
+    page = open_page(context, work)
+    expect(page.locator("#why-not .notice")).to_contain_text("An admin of your organisation can")
+    for size in (WIDE, NARROW):
+        page.set_viewport_size(size)
+        fits(page)
+
+
+def fits(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
