@@ -135,9 +135,11 @@ def _operate(chosen: argparse.Namespace) -> None:
     settings = read_settings(os.environ)
     with _database_url(settings) as url:
         database = connect(url)
-        for line in VERBS[chosen.command](chosen, database, settings.weights):
-            print(line)
-        database.dispose()
+        try:
+            for line in VERBS[chosen.command](chosen, database, settings.weights):
+                print(line)
+        finally:
+            database.dispose()
 
 
 COMMANDS = {

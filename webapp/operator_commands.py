@@ -12,6 +12,7 @@ from inference import models, withdrawal
 from licensing import documents, licence, plans, seats
 from licensing.db import Database
 from licensing.errors import Conflict, NotFound
+from webapp import money_commands
 
 Lines = list[str]
 Command = Callable[[argparse.Namespace, Database, Path], Lines]
@@ -115,4 +116,5 @@ COMMANDS: Mapping[str, Command] = {
     "restore-model": restore_model,
     "plan": plan,
     "document": document,
+    **money_commands.COMMANDS,
 }

@@ -6,10 +6,12 @@ import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from webapp import money_words
+
 if TYPE_CHECKING:
     Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
 
-NAMES = ("attest", "revoke-model", "restore-model", "plan", "document")
+NAMES = ("attest", "revoke-model", "restore-model", "plan", "document", *money_words.NAMES)
 
 
 def add_parsers(commands: "Subcommands") -> None:
@@ -47,6 +49,7 @@ def add_parsers(commands: "Subcommands") -> None:
     document.add_argument("--title", required=True)
     document.add_argument("--for", dest="audience", choices=("owner", "members"), default="owner")
     document.add_argument("--by", default=_login())
+    money_words.add_parsers(commands, _login())
 
 
 def _login() -> str:
