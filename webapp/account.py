@@ -9,7 +9,7 @@ at the row, and `webapp.door` cuts streams by it. Called by the team page.
 import uuid
 
 from inference import lifecycle
-from licensing import roster, teams
+from licensing import api_keys, roster, teams
 from licensing.seats import Member, Role
 from licensing.team_tables import Team
 from webapp.sso import sessions
@@ -58,6 +58,7 @@ def remove(studio: Studio, actor: Member, member_id: uuid.UUID) -> Member:
     """
     with studio.database.transaction() as session:
         member = roster.remove(session, actor, member_id)
+        api_keys.revoke_all(session, member.id)
     _sign_out(studio, member)
     _cancel_jobs(studio, member)
     return member

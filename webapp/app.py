@@ -26,6 +26,7 @@ from webapp import (
     gallery,
     health,
     identity,
+    keys,
     licence,
     media,
     payments,
@@ -33,6 +34,8 @@ from webapp import (
     stripe_webhook,
     verify,
 )
+from webapp.api import account as api_account
+from webapp.api import generations as api_generations
 from webapp.door import Door, Streams, watch
 from webapp.payment_settings import STANDIN_PATH
 from webapp.security import Guard, ResponseHeaders
@@ -109,8 +112,8 @@ def build_studio(settings: Settings) -> Studio:
 def _add_routes(app: FastAPI, studio: Studio) -> None:
     for module in (health, sign_in, backchannel, agreements, licence, stripe_webhook):
         app.include_router(module.router)
-    for routes in (stream.routes, media.routes, gallery.routes, verify.routes):
-        app.include_router(routes(studio))
+    for routed in (stream, media, gallery, keys, verify, api_generations, api_account):
+        app.include_router(routed.routes(studio))
     app.add_api_route("/", _home)
     # The page library links this address from every page.
     app.add_api_route("/manifest.json", _manifest, include_in_schema=False)

@@ -125,6 +125,7 @@ def header_html(member: Member, *, active: Page | None) -> str:
         f'<p><strong>{escape(member.name)}</strong><br><span class="muted small">'
         f"{escape(member.email)} · {escape(member.role)}</span></p>"
         f'<div role="group" aria-label="Appearance">{themes}</div><hr>'
+        '<a href="/keys">API keys</a>'
         '<form method="post" action="/logout"><button type="submit">Sign out</button></form>'
         "</div></details></header>"
     )
