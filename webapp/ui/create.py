@@ -76,13 +76,8 @@ def _wire_explanation(
 ) -> None:
     """Say why nothing can be generated when the page opens, and when model or studio change."""
     model = form.fields["model"]
-    gr.on(
-        [demo.load, feed.studio, model.input],
-        compose.explaining(studio),
-        inputs_kwargs={"model": model},
-        outputs=why_not,
-        **_DIRECT,
-    )
+    for look in (demo.load, feed.studio, model.input):
+        look(compose.explaining(studio), inputs_kwargs={"model": model}, outputs=why_not, **_DIRECT)
 
 
 def _wire(studio: Studio, demo: gr.Blocks, form: Form, feed: gr.HTML) -> None:
