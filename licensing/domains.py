@@ -194,6 +194,12 @@ def of_address(session: Session, address: str) -> "Domain | None":
         return None
 
 
+def opens(session: Session, domain: "Domain") -> bool:
+    """Whether people may join by the domain: it is proved, and the plan still has that."""
+    features = tiers.of(session, domain.organisation_id).features
+    return domain.verified_at is not None and "domains" in features
+
+
 def refusal(
     session: Session, organisation_id: uuid.UUID, issuer: str, addresses: Iterable[str]
 ) -> str | None:

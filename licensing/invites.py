@@ -178,7 +178,7 @@ def _join_by_address(session: Session, identity: Identity) -> Member:
         if found is not None:
             return _use(session, found, identity)
         domain = domains.of_address(session, identity.address)
-        if domain is not None:
+        if domain is not None and domains.opens(session, domain):
             return _join_by_domain(session, domain, identity)
     raise NotAllowed(
         "You have signed in, but no organisation here knows you. Ask an admin to invite "
@@ -193,6 +193,7 @@ def _join_by_domain(session: Session, domain: Domain, identity: Identity) -> Mem
     """
     organisation_id = domain.organisation_id
     seats.lock(session, organisation_id)
+    seats.lock_person(session, identity)
     member = seats.find_member(session, identity.issuer, identity.subject)
     if member is not None:
         return member  # a second tab was faster
@@ -233,6 +234,7 @@ def _was_removed(session: Session, organisation_id: uuid.UUID, identity: Identit
 def _use(session: Session, found: "Invite", identity: Identity) -> Member:
     """Turn a pending invite into a member. The invite's seat becomes the member's."""
     seats.lock(session, found.organisation_id)
+    seats.lock_person(session, identity)
     member = seats.find_member(session, identity.issuer, identity.subject)
     if member is not None and member.organisation_id == found.organisation_id:
         return member  # a double click, or a second tab: they are in

@@ -18,6 +18,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     UniqueConstraint,
+    func,
     select,
     text,
 )
@@ -235,6 +236,15 @@ def lock(session: Session, organisation_id: uuid.UUID) -> "Organisation":
         raise NotFound("This organisation does not exist.")
     seat_days.begin(session, organisation_id, now())
     return organisation
+
+
+def lock_person(session: Session, identity: Identity) -> None:
+    """Let one person come in once at a time, by whichever way: two ways may be two organisations.
+
+    The caller holds `lock`, and looks for the member after this.
+    """
+    key = f"{identity.issuer} {identity.subject}"
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 9))))
 
 
 def require_seat_left(session: Session, organisation_id: uuid.UUID) -> None:

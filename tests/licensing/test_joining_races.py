@@ -115,6 +115,29 @@ def test_one_person_in_many_tabs_is_one_member(database: Database) -> None:
     assert len(set(race([partial(come, n) for n in range(12)]))) == 1
 
 
+def test_one_person_invited_by_two_organisations_joins_one(database: Database) -> None:
+    first, second = team(database), team(database)
+    who = identity(email="n@x.example")
+    tokens = []
+    with database.transaction() as session:
+        for people in (first, second):
+            _, token = invites.invite(
+                session, people.admin, email="n@x.example", role=Role.CREATOR, seated=True
+            )
+            tokens.append(token)
+
+    def come(token: str) -> str:
+        try:
+            with database.transaction() as session:
+                invites.accept_invite(session, token, who)
+        except AtelierError as error:
+            return error.code
+        return "in"
+
+    outcomes = race([partial(come, token) for token in tokens])
+    assert sorted(outcomes) == ["conflict", "in"]
+
+
 def test_a_seat_is_given_once_while_its_holder_is_removed(database: Database) -> None:
     people = team(database, seat_ceiling=4)
     with database.transaction() as session:

@@ -46,7 +46,25 @@ _CHANGES = {
     "resumed": "resumed",
     "removed": "removed",
     "role": "changed the role of",
+    "invite_renewed": "sent the invite again to",
+    "seat_asked": "asked for a seat",
+    "team_created": "founded the team",
+    "team_renamed": "renamed the team",
+    "team_linked": "tied to the directory the team",
+    "team_archived": "ended the team",
+    "team_joined": "added to a team",
+    "team_left": "took out of a team",
+    "team_pays": "chose the team that pays for",
+    "domain_added": "claimed the domain",
+    "domain_verified": "proved the domain",
+    "domain_policy": "changed the rule of the domain",
+    "domain_issuer": "chose the sign-in provider of the domain",
+    "domain_removed": "gave up the domain",
+    "ceiling": "changed the number of seats",
+    "plan": "changed the plan",
 }
+# Where nobody is named, these were done by a command, the subscription or the directory.
+_BY_THE_STUDIO = frozenset(_CHANGES) - {"joined", "seat_asked"}
 
 
 @dataclass(frozen=True)
@@ -123,8 +141,10 @@ def _changes(session: Session, organisation_id: uuid.UUID) -> list[Change]:
 
 def _change(row: SeatChange, names: dict[uuid.UUID, str]) -> Change:
     whom = names.get(row.member_id, "") if row.member_id else row.detail
-    if row.actor_id is None:
+    if row.actor_id is None and row.kind not in _BY_THE_STUDIO:
         who, whom = whom, ""  # they came by themselves
+    elif row.actor_id is None:
+        who = "The studio"
     else:
         who = names.get(row.actor_id, "")
     did = _CHANGES.get(row.kind, row.kind)
