@@ -87,7 +87,7 @@ def attached(session: Session, payload: Payload, at: datetime) -> uuid.UUID:
 
 def detached(session: Session, payload: Payload, before: Payload, at: datetime) -> uuid.UUID:
     """A card was taken away; the message may come before the one that saved it."""
-    known = session.get(PaymentCard, payload.get("id"), populate_existing=True)
+    known = session.get(PaymentCard, text_of(payload, "id"), populate_existing=True)
     organisation_id = (
         known.organisation_id
         if known is not None

@@ -25,6 +25,7 @@ REPLAY_MAX = 10_000  # what one command takes up
 # A refund or dispute may be told before the payment that it is about.
 EARLY = timedelta(hours=1)
 ABOUT_PAYMENTS = ("refund.", "charge.")
+RECHECKS_MAX = 4
 
 
 def record(session: Session, event: Payload) -> bool:
@@ -85,6 +86,26 @@ def due(session: Session, at: datetime) -> list[str]:
             PaymentEvent.received_at + pause < at,
         )
         .order_by(PaymentEvent.created, PaymentEvent.id)
+        .limit(AT_ONCE_MAX)
+    )
+    return list(session.scalars(query))
+
+
+def to_recheck(session: Session, at: datetime) -> list[str]:
+    """The ids of refunds and disputes that nobody knew the payment of, to be looked at again.
+
+    A payment that is booked at the same moment does not see them, nor they it.
+    """
+    pause = FIRST_PAUSE_SECONDS * func.power(4, PaymentEvent.attempts) * text("interval '1 second'")
+    query = (
+        select(PaymentEvent.id)
+        .where(
+            PaymentEvent.status == "ignored",
+            PaymentEvent.created > at - 2 * EARLY,
+            or_(*(PaymentEvent.type.startswith(start) for start in ABOUT_PAYMENTS)),
+            PaymentEvent.attempts < RECHECKS_MAX,
+            PaymentEvent.received_at + pause < at,
+        )
         .limit(AT_ONCE_MAX)
     )
     return list(session.scalars(query))

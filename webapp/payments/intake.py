@@ -51,8 +51,11 @@ def apply_due(database: Database) -> int:
     """Try again what is recorded and not applied; return how many there were."""
     with database.read() as session:
         due = events.due(session, now())
+        rechecked = events.to_recheck(session, now())
     for event_id in due:
         apply_event(database, event_id)
+    for event_id in rechecked:
+        apply_event(database, event_id, again=True)
     return len(due)
 
 
