@@ -3,15 +3,20 @@
 `checkout_pages` is the page itself and calls `pay` and `complete`.
 """
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from webapp.stripe_standin import (
     events,
+    invoice_payments,
     lists,
     payment_intents,
     payment_methods,
     prices,
     setup_intents,
+    subscription_bills,
+    subscriptions,
 )
 from webapp.stripe_standin.cards import TestCard
 from webapp.stripe_standin.fields import (
@@ -27,7 +32,7 @@ from webapp.stripe_standin.fields import (
     tree,
 )
 from webapp.stripe_standin.problems import StripeProblem
-from webapp.stripe_standin.store import Object, Store, new_id
+from webapp.stripe_standin.store import Due, Object, Store, new_id
 
 MODES = ("payment", "setup", "subscription")
 LIFETIME_SECONDS_MIN = 30 * 60  # Stripe's own limits for a page that waits
@@ -74,7 +79,7 @@ def create(store: Store, fields: Fields) -> Object:
     owner = text(fields, "customer")
     if owner is not None:
         store.find("customer", owner, param="customer")
-    elif mode == "setup":
+    elif mode != "payment":
         raise StripeProblem("The stand-in saves cards of a customer alone.", param="customer")
     session_id = new_id("cs_test")
     items = [_item(store, row, session_id, mode) for row in rows(fields, "line_items")]
@@ -106,7 +111,11 @@ def create(store: Store, fields: Fields) -> Object:
         url=f"{store.url}/checkout/{session_id}",
         **_fixed(mode),
     )
-    store.objects[_asked(session_id)] = {"object": "asked", "fields": _intent_fields(fields, mode)}
+    store.objects[_asked(session_id)] = {
+        "object": "asked",
+        "fields": _intent_fields(fields, mode),
+        "intent": None,  # made at the first attempt; a subscription's is not in its session
+    }
     return session
 
 
@@ -146,6 +155,13 @@ def close(store: Store, session: Object) -> None:
     events.emit(store, "checkout.session.expired", session)
 
 
+def due(store: Store) -> Iterator[Due]:
+    """Yield when each open page runs out, and the act."""
+    for session in store.all("checkout.session"):
+        if session["status"] == "open":
+            yield session["expires_at"], partial(close, store, session)
+
+
 def items_of(store: Store, session: Object) -> list[Object]:
     """Return what the page sells."""
     return [item for item in store.all("item") if item["session"] == session["id"]]
@@ -154,7 +170,7 @@ def items_of(store: Store, session: Object) -> list[Object]:
 def by_intent(store: Store, intent: str) -> Object | None:
     """Return the session whose payment or setup an intent is."""
     for session in store.all("checkout.session"):
-        if intent in (session["payment_intent"], session["setup_intent"]):
+        if store.objects[_asked(session["id"])]["intent"] == intent:
             return session
     return None
 
@@ -165,12 +181,10 @@ def pay(store: Store, session: Object, card: TestCard) -> Object | None:
     Return the intent whose holder has to confirm, or None where it is done; raises `CardProblem`.
     """
     method = payment_methods.make(store, card)
-    asked = store.objects[_asked(session["id"])]["fields"]
+    intent = _intent(store, session)
     if session["mode"] == "setup":
-        intent = _intent(store, session, "setup_intent", asked)
         setup_intents.attempt(store, intent, method)
     else:
-        intent = _intent(store, session, "payment_intent", asked)
         payment_intents.attempt(store, intent, method, off_session=False)
     if intent["status"] == "requires_action":
         return intent
@@ -180,6 +194,8 @@ def pay(store: Store, session: Object, card: TestCard) -> Object | None:
 
 def complete(store: Store, session: Object) -> None:
     """Finish a session whose intent has succeeded."""
+    if session["mode"] == "subscription":
+        _subscribe(store, session)
     owner = store.objects.get(session["customer"] or "", {})
     session |= {
         "status": "complete",
@@ -197,25 +213,52 @@ def complete(store: Store, session: Object) -> None:
     events.emit(store, "checkout.session.completed", session)
 
 
-def _intent(store: Store, session: Object, kind: str, asked: Fields) -> Object:
+def _intent(store: Store, session: Object) -> Object:
     """Return the session's intent, made at the first attempt."""
-    if session[kind] is not None:
-        return store.find(kind, session[kind])
-    if kind == "setup_intent":
-        intent = setup_intents.make(store, customer=session["customer"], metadata=metadata(asked))
+    asked = store.objects[_asked(session["id"])]
+    if asked["intent"] is not None:
+        return store.objects[asked["intent"]]
+    fields, mode = asked["fields"], session["mode"]
+    is_subscription = mode == "subscription"
+    if mode == "setup":
+        intent = setup_intents.make(store, customer=session["customer"], metadata=metadata(fields))
+        session["setup_intent"] = intent["id"]
     else:
         intent = payment_intents.make(
             store,
             amount=session["amount_total"],
             currency=session["currency"],
             customer=session["customer"],
-            description=text(asked, "description"),
-            metadata=metadata(asked),
-            receipt_email=text(asked, "receipt_email"),
-            setup_future_usage=text(asked, "setup_future_usage"),
+            description="Subscription creation" if is_subscription else text(fields, "description"),
+            metadata={} if is_subscription else metadata(fields),
+            receipt_email=text(fields, "receipt_email"),
+            setup_future_usage="off_session"
+            if is_subscription
+            else text(fields, "setup_future_usage"),
         )
-    session[kind] = intent["id"]
+        session["payment_intent"] = None if is_subscription else intent["id"]
+    asked["intent"] = intent["id"]
     return intent
+
+
+def _subscribe(store: Store, session: Object) -> None:
+    """Begin the subscription whose first period has just been paid."""
+    asked = store.objects[_asked(session["id"])]
+    intent = store.find("payment_intent", asked["intent"])
+    wanted = [
+        (store.find("price", item["price"]), item["quantity"]) for item in items_of(store, session)
+    ]
+    subscription = subscriptions.begin(
+        store,
+        store.find("customer", session["customer"]),
+        wanted,
+        metadata=metadata(asked["fields"]),
+        description=text(asked["fields"], "description"),
+        default_payment_method=intent["payment_method"],
+    )
+    invoice = subscription_bills.first(store, subscription)
+    invoice_payments.record(store, invoice, intent)
+    session |= {"subscription": subscription["id"], "invoice": invoice["id"]}
 
 
 def _item(store: Store, row: Fields, session_id: str, mode: str) -> Object:

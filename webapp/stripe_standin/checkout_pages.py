@@ -1,4 +1,4 @@
-"""The pages a payer sees: Checkout, the bank's question, a receipt. Each says that no money moves.
+"""What a payer sees: Checkout, the bank's question, invoices, receipts. No money moves, each says.
 
 They work without a script. A test card's number is looked up and forgotten; any other number is
 refused, so that nobody leaves a real one here.
@@ -12,7 +12,14 @@ from starlette.responses import RedirectResponse, Response
 from licensing.errors import NotFound
 from webapp.pages import page
 from webapp.payment_settings import STANDIN_PATH
-from webapp.stripe_standin import checkout, clock, payment_intents, setup_intents
+from webapp.stripe_standin import (
+    checkout,
+    clock,
+    invoice_payments,
+    payment_intents,
+    periods,
+    setup_intents,
+)
 from webapp.stripe_standin.cards import CARDS, by_number
 from webapp.stripe_standin.postman import Postman
 from webapp.stripe_standin.problems import CardProblem, NoSuchObject, StripeProblem
@@ -33,6 +40,8 @@ def router(store: Store, postman: Postman) -> APIRouter:
     made.add_api_route("/checkout/{session}", desk.pay, methods=["POST"])
     made.add_api_route("/confirm/{intent}", desk.ask, methods=["GET"])
     made.add_api_route("/confirm/{intent}", desk.confirm, methods=["POST"])
+    made.add_api_route("/invoices/{invoice}", desk.invoice, methods=["GET"])
+    made.add_api_route("/invoices/{invoice}", desk.pay_invoice, methods=["POST"])
     made.add_api_route("/receipts/{charge}", desk.receipt, methods=["GET"])
     return made
 
@@ -109,6 +118,41 @@ class Desk:
         """Show what was paid."""
         found = self._find("charge", charge)
         return page("stripe_receipt.html", charge=found)
+
+    async def invoice(self, invoice: str) -> Response:
+        """Show an invoice, and a way to pay it."""
+        return self._invoice(self._find("invoice", invoice), "")
+
+    async def pay_invoice(
+        self, invoice: str, number: Annotated[str, Form()] = "", how: Annotated[str, Form()] = ""
+    ) -> Response:
+        """Pay an open invoice by a test card or, as if it were, by bank transfer."""
+        found = self._find("invoice", invoice)
+        card = by_number(number)
+        if found["status"] not in ("open", "uncollectible"):
+            return self._invoice(found, f"This invoice is {found['status']}.", status=409)
+        if how == "transfer":
+            invoice_payments.note(self._store, found)
+        elif card is None:
+            return self._invoice(found, UNKNOWN_CARD, status=422)
+        else:
+            try:
+                invoice_payments.take(self._store, found, card.token)
+            except CardProblem as declined:
+                self._done()
+                return self._invoice(found, declined.message, status=402)
+        self._done()
+        return RedirectResponse(found["hosted_invoice_url"], 303)
+
+    def _invoice(self, invoice: Object, problem: str, *, status: int = 200) -> Response:
+        return page(
+            "stripe_invoice.html",
+            status=status,
+            action=f"{STANDIN_PATH}/invoices/{invoice['id']}",
+            invoice=invoice,
+            due=periods.day(invoice["due_date"]) if invoice["due_date"] else None,
+            problem=problem,
+        )
 
     def _form(self, session: Object, card: str, problem: str, *, status: int = 200) -> Response:
         return page(

@@ -4,10 +4,13 @@ At the opening Stripe takes the money from our account; a dispute that is won br
 inquiry only asks, takes nothing, and may become a dispute.
 """
 
+from collections.abc import Iterator
+from functools import partial
+
 from webapp.stripe_standin import charges, events, lists, payment_methods
 from webapp.stripe_standin.fields import LISTING, Fields, allow
 from webapp.stripe_standin.problems import StripeProblem
-from webapp.stripe_standin.store import Object, Store
+from webapp.stripe_standin.store import Due, Object, Store
 
 DAY_SECONDS = 24 * 3600
 ANSWER_DAYS = 7  # until when evidence is taken
@@ -75,15 +78,14 @@ def close(store: Store, dispute: Object, *, is_won: bool) -> None:
         _move(store, dispute, dispute["amount"], "charge.dispute.funds_reinstated")
 
 
-def open_due(store: Store) -> None:
-    """Dispute what was paid a day ago by a card whose holder does so."""
+def due(store: Store) -> Iterator[Due]:
+    """Yield when each payment is disputed whose card's holder does so, and the act."""
     for charge in store.all("charge"):
         if charge["status"] != "succeeded" or charge["disputed"] or charge["refunded"]:
             continue
         method = store.find("payment_method", charge["payment_method"])
-        is_due = charge["created"] + DAY_SECONDS <= store.now()
-        if is_due and payment_methods.behaviour(method).is_disputed:
-            open_dispute(store, charge)
+        if payment_methods.behaviour(method).is_disputed:
+            yield charge["created"] + DAY_SECONDS, partial(open_dispute, store, charge)
 
 
 def retrieve(store: Store, fields: Fields, dispute: str) -> Object:

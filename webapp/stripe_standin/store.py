@@ -11,12 +11,14 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from webapp.stripe_standin.problems import NoSuchObject
 
 Object = dict[str, Any]
+Due = tuple[int, Callable[[], object]]  # when something happens by itself, and what
 
 PREFIXES = {
     "balance_transaction": "txn",
@@ -48,6 +50,7 @@ ANSWERS_KEPT_MAX = 1_000
 class Store:
     """The stand-in's memory. `ahead_seconds` is how far its clock was put forward."""
 
+    moment: int | None  # when the thing was due that happens now
     objects: dict[str, Object]
     answers: dict[str, Object]  # idempotency key -> what was asked and what was answered
     messages: list[Object]  # events on their way to the webhook, oldest first
@@ -63,6 +66,7 @@ class Store:
 
     def forget(self) -> None:
         """Go back to what was saved last."""
+        self.moment = None
         data = json.loads(self._text)
         self.objects = data.get("objects", {})
         self.answers = data.get("answers", {})
@@ -94,8 +98,11 @@ class Store:
         self._text = text
 
     def now(self) -> int:
-        """Return the stand-in's time in whole seconds: the machine's, and what it was put ahead."""
-        return int(time.time()) + self.ahead_seconds
+        """Return the stand-in's time in whole seconds: the machine's, and what it was put ahead.
+
+        While something happens that was due earlier, that moment (`clock`).
+        """
+        return self.moment or int(time.time()) + self.ahead_seconds
 
     def add(self, kind: str, /, **values: Any) -> Object:
         """Keep a new object of `kind` with an id of its own, unless `values` name one."""
