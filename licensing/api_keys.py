@@ -2,7 +2,7 @@
 
 Owns the table `api_key`. Only the SHA-256 of a key is stored; the key is shown once, when it is
 made. A key is looked up with its member on every request, so it stops at the request after it is
-revoked, has run out, or its member is suspended; a removed member's keys are revoked for good.
+revoked or has run out. Whoever is suspended or removed loses their keys for good.
 """
 
 import hashlib
@@ -129,7 +129,7 @@ def revoke(session: Session, actor: Member, key_id: uuid.UUID) -> "ApiKey":
 
 
 def revoke_all(session: Session, member_id: uuid.UUID) -> None:
-    """End every key of a member who is being removed."""
+    """End every key of a member who is being suspended or removed."""
     ending = update(ApiKey).where(ApiKey.member_id == member_id, ApiKey.revoked_at.is_(None))
     session.execute(ending.values(revoked_at=now()))
 

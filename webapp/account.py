@@ -1,66 +1,68 @@
 """What an owner or admin does to the team, each verb whole: the rows, then what must stop.
 
-One transaction of `licensing.roster` or `licensing.teams` decides and writes; what it means for
-open sessions and jobs follows below it, after the commit. Whoever is suspended or removed is locked
-out by their row from that commit on, so a crash between the two leaves nobody inside: sessions look
-at the row, and `webapp.door` cuts streams by it. Called by the team page.
+Whoever is suspended or removed loses sessions, API keys and jobs in the transaction that says so: a
+crash leaves all of it done or nothing. From its commit on every request asks the row, open streams
+are cut within half a second (`webapp.door`), a running job stops at its next step, and a submit
+that was under way asks again (`webapp.generate`). The locks are taken in the order organisation,
+lane, generation, budgets, hold, wallet. Called by the team page and by SCIM.
 """
 
 import uuid
 
+from sqlalchemy.orm import Session
+
 from inference import lifecycle
 from licensing import api_keys, roster, teams
+from licensing.actors import Actor
 from licensing.seats import Member, Role
 from licensing.team_tables import Team
 from webapp.sso import sessions
 from webapp.studio import Studio
 
 
-def change_role(studio: Studio, actor: Member, member_id: uuid.UUID, role: Role) -> Member:
+def change_role(studio: Studio, actor: Actor, member_id: uuid.UUID, role: Role) -> Member:
     """Give a member another role; it holds at their next click, and open streams are cut."""
     with studio.database.transaction() as session:
         return roster.change_role(session, actor, member_id, role)
 
 
-def assign_seat(studio: Studio, actor: Member, member_id: uuid.UUID) -> Member:
+def assign_seat(studio: Studio, actor: Actor, member_id: uuid.UUID) -> Member:
     """Let a member generate. Raises `SeatCeilingReached`, `Conflict`, `NotFound`."""
     with studio.database.transaction() as session:
         return roster.assign_seat(session, actor, member_id)
 
 
-def revoke_seat(studio: Studio, actor: Member, member_id: uuid.UUID) -> Member:
+def revoke_seat(studio: Studio, actor: Actor, member_id: uuid.UUID) -> Member:
     """Take a seat back and cancel what waits or runs on it; the member stays signed in."""
     with studio.database.transaction() as session:
         member = roster.revoke_seat(session, actor, member_id)
-    _cancel_jobs(studio, member)
+        lifecycle.cancel_all(session, member.id)
     return member
 
 
-def suspend(studio: Studio, actor: Member, member_id: uuid.UUID) -> Member:
-    """Lock a member out: sign them out everywhere and cancel their jobs; the seat stays theirs."""
+def suspend(studio: Studio, actor: Actor, member_id: uuid.UUID) -> Member:
+    """Lock a member out: sign them out, end their keys and jobs; the seat stays theirs."""
     with studio.database.transaction() as session:
         member = roster.suspend(session, actor, member_id)
-    _sign_out(studio, member)
-    _cancel_jobs(studio, member)
+        _shut_out(session, member)
     return member
 
 
-def resume(studio: Studio, actor: Member, member_id: uuid.UUID) -> Member:
-    """Let a suspended member sign in again."""
+def resume(studio: Studio, actor: Actor, member_id: uuid.UUID) -> Member:
+    """Let a suspended member sign in again; API keys that were ended stay ended."""
     with studio.database.transaction() as session:
         return roster.resume(session, actor, member_id)
 
 
-def remove(studio: Studio, actor: Member, member_id: uuid.UUID) -> Member:
-    """End a membership: sign the person out, cancel their jobs, free the seat.
+def remove(studio: Studio, actor: Actor, member_id: uuid.UUID) -> Member:
+    """End a membership: sign the person out, end their keys and jobs, free the seat.
 
-    Raises `NotFound` the second time, `Conflict` for the last owner.
+    Raises `NotFound` the second time, `Conflict` for the last owner. What becomes of the pictures
+    is chosen afterwards, in `webapp.departures`.
     """
     with studio.database.transaction() as session:
         member = roster.remove(session, actor, member_id)
-        api_keys.revoke_all(session, member.id)
-    _sign_out(studio, member)
-    _cancel_jobs(studio, member)
+        _shut_out(session, member)
     return member
 
 
@@ -113,12 +115,8 @@ def set_paying_team(
         return teams.set_paying_team(session, actor, member_id, team_id)
 
 
-def _sign_out(studio: Studio, member: Member) -> None:
-    with studio.database.transaction() as session:
-        sessions.end_sessions(session, member.id)
-
-
-def _cancel_jobs(studio: Studio, member: Member) -> None:
-    """Jobs stop within one step and cost nothing; the worker hears of it through their rows."""
-    with studio.database.transaction() as session:
-        lifecycle.cancel_all(session, member.id)
+def _shut_out(session: Session, member: Member) -> None:
+    """End all that acts for a member. Jobs stop within one step and cost nothing."""
+    sessions.end_sessions(session, member.id)
+    api_keys.revoke_all(session, member.id)
+    lifecycle.cancel_all(session, member.id)  # the wallet's lock comes last

@@ -19,7 +19,7 @@ from licensing import agreements, budgets, ledger, licence, moderation, prices, 
 from licensing.errors import NotFound
 from licensing.moderation import PromptRefused, PromptVerdict
 from licensing.prices import Quote
-from licensing.seats import Member
+from licensing.seats import Member, NoSeat
 from webapp.studio import Studio
 
 
@@ -59,6 +59,7 @@ def submit(
             api_key_id=api_key_id,
         )
         if is_new:
+            _require_still_seated(session, member)
             _require_runnable(studio, session, model)
             _record_unless_allowed(session, member, asked, verdict, job.id)
             _reserve(session, job)
@@ -127,6 +128,14 @@ def _record_unless_allowed(
         source=f"rules:{verdict.rule}",
         excerpt=asked.prompt,
     )
+
+
+def _require_still_seated(session: Session, member: Member) -> None:
+    """Ask again under the member's lane: a departure takes it too, so one sees the other."""
+    current = seats.get_member(session, member.id)
+    if current is None:
+        raise NoSeat("You are no longer a member of this organisation.")
+    seats.require_seat(current)
 
 
 def _require_runnable(studio: Studio, session: Session, model: Model) -> None:

@@ -17,7 +17,7 @@ from licensing.invites import EMAIL_CHARACTERS_MAX, INVITE_LIFETIME
 from licensing.seats import Member, Page, Role, Status
 from webapp import account, joining
 from webapp.studio import Studio
-from webapp.ui import desk, people
+from webapp.ui import desk, leavers, people
 from webapp.ui.people import ROLES
 
 SEARCH_CHARACTERS_MAX = EMAIL_CHARACTERS_MAX  # nobody's name or address is longer
@@ -43,6 +43,7 @@ def mount(app: FastAPI, studio: Studio) -> None:
 def routes(studio: Studio) -> APIRouter:
     """Return the routes below /team; each authorises itself."""
     router = APIRouter(prefix="/team", default_response_class=HTMLResponse)
+    router.include_router(leavers.routes(studio))
     Admin = Annotated[Member, Depends(desk.reader(studio, Page.TEAM))]  # noqa: N806 - a type
 
     @router.get("/view")
