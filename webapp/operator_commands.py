@@ -12,7 +12,7 @@ from inference import models, withdrawal
 from licensing import documents, licence, plans, seats
 from licensing.db import Database
 from licensing.errors import Conflict, NotFound
-from webapp import money_commands
+from webapp import money_commands, payment_commands
 
 Lines = list[str]
 Command = Callable[[argparse.Namespace, Database, Path], Lines]
@@ -117,4 +117,5 @@ COMMANDS: Mapping[str, Command] = {
     "plan": plan,
     "document": document,
     **money_commands.COMMANDS,
+    **payment_commands.COMMANDS,
 }

@@ -11,7 +11,15 @@ from webapp import money_words
 if TYPE_CHECKING:
     Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
 
-NAMES = ("attest", "revoke-model", "restore-model", "plan", "document", *money_words.NAMES)
+NAMES = (
+    "attest",
+    "revoke-model",
+    "restore-model",
+    "plan",
+    "document",
+    "payments",
+    *money_words.NAMES,
+)
 
 
 def add_parsers(commands: "Subcommands") -> None:
@@ -49,6 +57,10 @@ def add_parsers(commands: "Subcommands") -> None:
     document.add_argument("--title", required=True)
     document.add_argument("--for", dest="audience", choices=("owner", "members"), default="owner")
     document.add_argument("--by", default=_login())
+    payments = commands.add_parser("payments", help="messages of the payment provider")
+    payments.add_argument("action", nargs="?", choices=("list", "replay"), default="list")
+    payments.add_argument("event", nargs="?", help="apply this one again (evt_...)")
+    payments.add_argument("--all", action="store_true", help="list what was applied, too")
     money_words.add_parsers(commands, _login())
 
 

@@ -221,11 +221,9 @@ def _move(session: Session, invoice: PaymentInvoice, payload: Payload) -> None:
     invoice.due_at = time_of(payload, "due_date") or invoice.due_at
     if RANK[state] == RANK[invoice.state]:
         return
-    if state == "paid":
-        invoice.paid_at = now()
-        if invoice.kind == "credit":
-            _pay(session, invoice)
-    invoice.state = state
+    invoice.state, invoice.paid_at = state, now() if state == "paid" else None
+    if state == "paid" and invoice.kind == "credit":
+        _pay(session, invoice)
     _ease(session, invoice)
 
 

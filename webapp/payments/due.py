@@ -37,19 +37,29 @@ log = logging.getLogger("atelier.payments")
 
 
 async def keep_paying(studio: Studio) -> None:
-    """Do what is due, for as long as the process runs."""
+    """Do what is due, for as long as the process runs; a round that has begun is finished."""
     number = 0
     while True:
         await asyncio.sleep(ROUND_SECONDS)
+        looks_back = studio.settings.payments is not None and number % CATCH_UP_ROUNDS == 0
+        working = asyncio.ensure_future(run_in_threadpool(_round, studio, looks_back=looks_back))
         try:
-            await run_in_threadpool(run_due, studio)
-            if studio.settings.payments is not None and number % CATCH_UP_ROUNDS == 0:
-                await run_in_threadpool(catch_up, studio)
-        except (OperationalError, InterfaceError) as error:
-            log.warning("payments wait for the database: %s", error)
-        except AtelierError as error:  # the provider is away: the next round asks again
-            log.warning("payments wait: %s", error.message)
+            await asyncio.shield(working)
+        except asyncio.CancelledError:
+            await working  # its connections go back before the database is closed
+            raise
         number += 1
+
+
+def _round(studio: Studio, *, looks_back: bool) -> None:
+    try:
+        run_due(studio)
+        if looks_back:
+            catch_up(studio)
+    except (OperationalError, InterfaceError) as error:
+        log.warning("payments wait for the database: %s", error)
+    except AtelierError as error:  # the provider is away: the next round asks again
+        log.warning("payments wait: %s", error.message)
 
 
 def run_due(studio: Studio, at: datetime | None = None) -> None:
