@@ -29,7 +29,7 @@ def switched_off(work: Work) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _all_on_again(work: Work) -> Iterator[None]:
+def _all_on_again(context: BrowserContext, work: Work) -> Iterator[None]:  # noqa: ARG001 - first
     yield
     with work.running.database.transaction() as session:
         for model_id in model_switches.revoked(session):
