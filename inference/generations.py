@@ -274,6 +274,13 @@ def active(session: Session, member: Member) -> Sequence[Generation]:
     ).all()
 
 
+def last_project(session: Session, member: Member) -> str | None:
+    """Return the tag of the member's newest generation: the page offers it for the next one."""
+    newest = (Generation.created_at.desc(), Generation.id.desc())
+    own = select(Generation.project).where(Generation.member_id == member.id)
+    return session.scalar(own.order_by(*newest).limit(1))
+
+
 def queue_position(session: Session, generation_id: uuid.UUID) -> int:
     """Return its place among the waiting ones of its worker class: 1 is next, 0 not waiting."""
     own = (

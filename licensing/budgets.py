@@ -75,11 +75,11 @@ class BudgetStanding:
         return f"the budget of the {kind} “{self.name}”" if kind else "your budget"
 
     @property
-    def reset(self) -> str:
+    def ends(self) -> str:
         """When the counter begins anew, in words; periods are counted in UTC."""
-        if self.period == "day":
-            return "at midnight UTC"
-        return f"on {self.resets_at.day} {self.resets_at:%B} (UTC)"
+        return (
+            "midnight UTC" if self.period == "day" else f"{self.resets_at.day} {self.resets_at:%B}"
+        )
 
 
 def reserve(
@@ -236,7 +236,8 @@ def _shortfall(standing: BudgetStanding, amount_micros: int) -> str:
             f"This costs {format_usd(amount_micros)}, and {format_usd(standing.left_micros)} is "
             f"left of {whose} of {limit} a {standing.period}."
         )
-    return f"{said}{held} It resets {standing.reset}."
+    preposition = "at" if standing.period == "day" else "on"
+    return f"{said}{held} It resets {preposition} {standing.ends}."
 
 
 def _raisers(session: Session, organisation_id: uuid.UUID) -> list[str]:

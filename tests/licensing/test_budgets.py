@@ -116,7 +116,7 @@ def test_a_request_larger_than_what_is_left_says_both(purse: Purse) -> None:
         purse.reserve(2)
     assert refused.value.message == (
         "This costs $0.03, and $0.015 is left of your budget of $0.045 a month. It resets on "
-        "1 March (UTC). Amir Admin or Olga Owner can raise it."
+        "1 March. Amir Admin or Olga Owner can raise it."
     )
     purse.reserve(1)
 

@@ -14,8 +14,9 @@ from sqlalchemy.exc import OperationalError
 from inference import generations, models, presence
 from inference.models import ModelUnavailable
 from inference.request import InvalidRequest
-from licensing import ledger, licence, prices, standing
+from licensing import budgets, ledger, licence, prices, standing
 from licensing.agreements import AgreementRequired
+from licensing.budgets import BudgetStanding
 from licensing.errors import AtelierError
 from licensing.licence import LicenceProblem
 from licensing.moderation import PromptRefused
@@ -27,7 +28,7 @@ from webapp.studio import Studio
 from webapp.ui.choices import model_choices, size_choices
 
 # Where the error of a field is shown; whatever is of no one field stands beside the button.
-SLOTS = ("prompt", "model", "size", "images", "seed", "form")
+SLOTS = ("prompt", "model", "size", "images", "seed", "project", "form")
 _SLOT_OF_FIELD = {"width": "size", "height": "size"}
 
 Handler = Callable[..., Any]
@@ -44,10 +45,11 @@ def submitting(studio: Studio) -> Handler:
         size: Mapping[str, Any],
         images: str,
         seed: str,
+        project: str,
         idempotency_key: str,
     ) -> list[str]:
         fields = {"prompt": prompt, "model": model, "images": images, "seed": (seed or "").strip()}
-        sides = _sides(size)
+        sides = {**_sides(size), "project": project}
         slots = _errors_of(
             studio,
             request,
@@ -70,7 +72,10 @@ def cancelling(studio: Studio) -> Handler:
 
 
 def reusing(studio: Studio) -> Handler:
-    """Load a job's settings into the form: prompt, model, size, number, seed, empty slots."""
+    """Load a job's settings into the form: prompt, model, size, number, seed, empty slots.
+
+    The project stays as it is: it says what is worked on now, not how the picture was made.
+    """
 
     def reuse(request: gr.Request, event: gr.EventData) -> list[Any]:
         member = identity.require_member(studio, request.request)
@@ -90,8 +95,19 @@ def reusing(studio: Studio) -> Handler:
     return reuse
 
 
+def remembering(studio: Studio) -> Handler:
+    """Offer the project of the member's newest job again."""
+
+    def remember(request: gr.Request) -> str:
+        member = identity.require_member(studio, request.request)
+        with studio.database.read() as session:
+            return generations.last_project(session, member) or ""
+
+    return remember
+
+
 def pricing(studio: Studio) -> Handler:
-    """Say what the form costs now and what the balance is after it; nothing else is computed."""
+    """Say what the form costs now, what the balance is after it, and what is left of budgets."""
 
     def price(
         request: gr.Request, *, model: str, size: Mapping[str, Any], images: str
@@ -100,11 +116,12 @@ def pricing(studio: Studio) -> Handler:
         with studio.database.read() as session:
             available = ledger.balance(session, member.organisation_id).available_micros
             balance = f"Balance {format_usd(available)}"
+            standings = budgets.budgets_of(session, member_id=member.id)
             try:
                 fields = {"model": model, "images": images, **_sides(size)}
                 quoted = generate.quote(session, fields)
             except AtelierError:
-                return ["<p>No price yet</p>", f"<p>{balance}</p>"]
+                return ["<p>No price yet</p>", f"<p>{balance}</p>", _budget_lines(standings, 0)]
         noun = "picture" if quoted.images == 1 else "pictures"
         cost = (
             f"<p><strong>{format_usd(quoted.total_micros)}</strong> for {quoted.images} {noun}</p>"
@@ -113,9 +130,38 @@ def pricing(studio: Studio) -> Handler:
         style, words = ("short", "is missing") if left < 0 else ("", "left after")
         before = f'<span class="number">{balance} ·</span>'  # a line ends here, not inside
         after = f'<span class="number">{format_usd(abs(left))} {words}</span>'
-        return [cost, f'<p class="{style}">{before} {after}</p>']
+        return [
+            cost,
+            f'<p class="{style}">{before} {after}</p>',
+            _budget_lines(standings, quoted.total_micros),
+        ]
 
     return price
+
+
+def _budget_lines(standings: list[BudgetStanding], price_micros: int) -> str:
+    """A line for each budget of the member's own, and for the team's where it ends sooner."""
+    own = [standing for standing in standings if standing.scope == "member"]
+    least = min((standing.left_micros for standing in own), default=None)
+    shown = own + [
+        standing
+        for standing in standings
+        if standing.scope == "team" and (least is None or standing.left_micros < least)
+    ]
+    return "".join(_budget_line(standing, price_micros) for standing in shown)
+
+
+def _budget_line(standing: BudgetStanding, price_micros: int) -> str:
+    name = "Budget" if standing.scope == "member" else escape(f"Budget of {standing.name}")
+    left, limit = format_usd(standing.left_micros), format_usd(standing.limit_micros)
+    style = "short" if standing.left_micros < max(price_micros, 1) else ""
+    whole = f"{limit} a {standing.period}"
+    held = f", {format_usd(standing.held_micros)} set aside" if standing.held_micros else ""
+    return (
+        f'<p class="{style}" title="{whole}, {format_usd(standing.used_micros)} used{held}">'
+        f'{name} <span class="number">{left}</span> left'
+        f'<span class="visually-hidden"> of {whole}</span> until {standing.ends}</p>'
+    )
 
 
 def explaining(studio: Studio) -> Handler:

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from inference import models
 from inference.models import Model
-from inference.request import IMAGES_MAX
+from inference.request import IMAGES_MAX, PROJECT_CHARACTERS_MAX
 from licensing.seats import Page
 from webapp.studio import Studio
 from webapp.ui import compose, shell
@@ -32,6 +32,7 @@ _ANSWERED = "(key) => window.atelier.answered(key)"
 _LOADED = "() => window.atelier.loaded()"
 # "once", Gradio's default, drops a press while an earlier one is on its way; our keys allow more.
 _DIRECT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "multiple"}
+_REUSED = ("prompt", "model", "size", "images", "seed")  # in the order of compose.reusing
 _HEADING = '<h1 class="visually-hidden" id="content" tabindex="-1">Create pictures</h1>'
 _SEED_BUTTON = '<button type="button" class="seed-lock">Keep the last one</button>'
 
@@ -107,10 +108,11 @@ def _wire(studio: Studio, demo: gr.Blocks, form: Form, feed: gr.HTML) -> None:
     )
     gr.on([fields["size"].input, fields["images"].input], **price)
     feed.cancel(compose.cancelling(studio), outputs=form.slots, **_DIRECT)
-    reused = [*fields.values(), *form.slots]
+    reused = [*(fields[name] for name in _REUSED), *form.slots]
     feed.reuse(compose.reusing(studio), outputs=reused, **_DIRECT).then(**price).then(
         None, js=_LOADED, **_DIRECT
     )
+    demo.load(compose.remembering(studio), outputs=fields["project"], **_DIRECT)
     for look in (demo.load, feed.studio):  # money and workers change while the page is open
         look(**price)
         look(**listing)
@@ -140,14 +142,25 @@ def _lay_out(first: Model) -> Form:
             )
             gr.HTML(_SEED_BUTTON, apply_default_css=False, elem_id="seed-button")
             slots["seed"].render()
+        with _field("project"):
+            project = gr.Textbox(
+                label="Project",
+                placeholder="Optional, for the bill",
+                max_length=PROJECT_CHARACTERS_MAX,
+                max_lines=1,
+                elem_id="project",
+            )
+            slots["project"].render()
         with gr.Column(elem_id="send"):
             price = gr.HTML("", elem_id="price", apply_default_css=False)
             button = gr.Button("Generate", variant="primary", elem_id="generate")
             left = gr.HTML("", elem_id="left", apply_default_css=False)
+            budget = gr.HTML("", elem_id="budget", apply_default_css=False)
             key = gr.Textbox(visible="hidden", elem_id="form-key")
     slots["form"].render()
     fields = {"prompt": prompt, "model": model, "size": size, "images": images, "seed": seed}
-    return Form(fields, list(slots.values()), [price, left], key, button)
+    fields["project"] = project
+    return Form(fields, list(slots.values()), [price, left, budget], key, button)
 
 
 def _pickers(first: Model, slots: dict[str, gr.HTML]) -> tuple[gr.HTML, gr.HTML]:
