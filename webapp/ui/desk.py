@@ -25,19 +25,34 @@ from webapp.ui import shell
 SKELETON_LINES = 6  # about what fits on the first screen
 
 
-def mount(app: FastAPI, studio: Studio, page: Page, router: APIRouter, *, title: str) -> None:
-    """Put a desk at its path. Its routes come first: the mount would answer for all below it."""
+def mount(
+    app: FastAPI,
+    studio: Studio,
+    page: Page,
+    router: APIRouter,
+    *,
+    title: str,
+    scripts: tuple[str, ...] = (),
+    styles: tuple[str, ...] = (),
+) -> None:
+    """Put a desk at its path. Its routes come first: the mount would answer for all below it.
+
+    `scripts` and `styles` are the page's own, beside those of every desk.
+    """
     app.include_router(router)
     with shell.page(studio, title=title, active=page) as demo:
-        gr.HTML(skeleton(page, title), apply_default_css=False, elem_id="desk")
-    shell.mount(app, studio, demo, page=page, scripts=("desk.js",))
+        gr.HTML(skeleton(page, title, styles), apply_default_css=False, elem_id="desk")
+    shell.mount(app, studio, demo, page=page, scripts=("desk.js", *scripts))
 
 
-def skeleton(page: Page, title: str) -> str:
+def skeleton(page: Page, title: str, styles: tuple[str, ...] = ()) -> str:
     """Return what is there before the body: the title, grey lines, and a sheet for dialogs."""
     line = '<span class="skeleton-line"></span>'
+    sheets = "".join(
+        f'<link rel="stylesheet" href="{shell.asset(name)}">' for name in ("desk.css", *styles)
+    )
     return (
-        f'<div class="atelier"><link rel="stylesheet" href="{shell.asset("desk.css")}">'
+        f'<div class="atelier">{sheets}'
         f'<div class="page desk" id="content" tabindex="-1" data-view="/{page}/view" '
         f'data-title="{escape(title)}" aria-busy="true">'
         f'<div class="page-head"><h1>{escape(title)}</h1></div>'
