@@ -79,7 +79,9 @@ def stop_jobs(database: Database, model_id: str | None = None) -> int:
             .order_by(Generation.created_at, Generation.id)
             .limit(STOPPED_MAX)
         ).all()
-        refusals = {id_: licence.revoked_sentence(off[id_]) for id_ in chosen}
+        refusals = {
+            id_: f"{licence.revoked_sentence(off[id_])} Nothing was charged." for id_ in chosen
+        }
     ended = 0
     for generation_id, model in waiting:
         with database.transaction() as session:

@@ -82,7 +82,7 @@ class Standing:
 
     @property
     def sentence(self) -> str:
-        """The state for people, with what to do."""
+        """The state for people."""
         if self.is_valid and self.latest is not None:
             until = f"{self.latest.valid_until:%d %B %Y}"
             told = f"{self.latest.given_by} stated it on {self.latest.given_at:%d %B %Y}"
@@ -109,7 +109,10 @@ def problem(
     state = standing(session, at=at)
     if state.is_valid:
         return None
-    return AttestationRequired(_attestation_sentence(state.terms, state.latest))
+    return AttestationRequired(
+        f"{state.sentence} An owner can make it under /licence, or the operator with "
+        "`atelier attest`."
+    )
 
 
 def is_off(session: Session, model_id: str) -> bool:
@@ -128,7 +131,7 @@ def revoked_sentence(switched: ModelSwitch) -> str:
     """Say to whoever wanted the model that it is off, since when and why."""
     return (
         f"This model was switched off on {switched.at:%d %B %Y}: {switched.reason} "
-        "Choose another model; nothing was charged."
+        "Choose another model."
     )
 
 
@@ -199,7 +202,7 @@ def withdraw(
         licence=asked.licence,
         licence_version=asked.version,
         statement_sha256="",
-        reference=_words(reason),
+        reference=_sentence(reason),
         given_by=_name(given_by),
         author_id=author_id,
         given_at=moment,
@@ -244,7 +247,10 @@ def years_after(at: datetime, years: int) -> datetime:
 
 def _attestation_sentence(asked: Terms, latest: "Attestation | None") -> str:
     if latest is None:
-        told = f"Nobody has stated yet that this studio may use models under the {asked.name}."
+        told = (
+            "The yearly statement that this studio may use models under the "
+            f"{asked.name} has not been made yet."
+        )
     elif latest.kind == "withdrawn":
         told = f"The statement about the {asked.name} was taken back: {latest.reference}"
     elif latest.statement_sha256 == asked.statement_sha256(latest.kind):
@@ -253,10 +259,7 @@ def _attestation_sentence(asked: Terms, latest: "Attestation | None") -> str:
         )
     else:
         told = f"The {asked.name} has changed since the operator's statement."
-    return (
-        f"{told} An owner can make it under /licence, or the operator with `atelier attest`. "
-        "Nothing was charged."
-    )
+    return told
 
 
 def _name(given: str) -> str:
@@ -271,6 +274,11 @@ def _words(given: str) -> str:
     if len(words) > WORDS_MAX or not words.isprintable():
         raise Conflict(f"Write at most {WORDS_MAX} printable characters.")
     return words
+
+
+def _sentence(given: str) -> str:
+    words = _words(given)
+    return words if words[-1] in ".!?" else f"{words}."
 
 
 @cache

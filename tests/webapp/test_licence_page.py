@@ -36,7 +36,7 @@ def is_valid(desks: Desks) -> bool:
 
 def test_an_owner_states_it_and_takes_it_back(desks: Desks) -> None:
     owner = desks.ask(desks.team.owner)
-    assert "Nobody has stated yet" in owner.get("/licence").text
+    assert "has not been made yet" in owner.get("/licence").text
     done = owner.post("/licence/attest", data={"statement": statement(desks)})
     assert done.status_code == 303
     assert is_valid(desks)
