@@ -16,6 +16,7 @@ from inference import models
 GENERATE = "generate"  # task names
 SWEEP = "sweep"
 TIDY = "tidy"
+CLOSE = "close"
 SWEEP_QUEUE = "sweep"
 
 PUBLISH_RETRIES_MAX = 2  # the first may meet a connection that died in the pool

@@ -212,11 +212,12 @@ class UsageLine(Base):
 _RECORD = text(
     """
     INSERT INTO usage_line (generation_id, organisation_id, member_id, member_name, member_email,
-                            team_id, team_name, cost_centre, project, api_key_id,
+                            team_id, team_name, cost_centre, project, api_key_id, api_key_name,
                             model, price_class, images, width, height, unit_price_micros,
                             amount_micros, price_version, at)
     SELECT :generation_id, member.organisation_id, member.id, member.name, member.email,
            team.id, team.name, team.cost_centre, CAST(:project AS text), CAST(:api_key_id AS uuid),
+           (SELECT api_key.name FROM api_key WHERE api_key.id = CAST(:api_key_id AS uuid)),
            :model, CAST(:price_class AS text), :images, :width, :height,
            CAST(:unit_price_micros AS bigint), :amount_micros, :price_version,
            coalesce(CAST(:at AS timestamptz), clock_timestamp())

@@ -12,7 +12,7 @@ from inference import models, withdrawal
 from licensing import documents, licence, plans, seats
 from licensing.db import Database
 from licensing.errors import Conflict, NotFound
-from webapp import money_commands, payment_commands
+from webapp import bill_commands, money_commands, payment_commands, price_commands
 
 Lines = list[str]
 Command = Callable[[argparse.Namespace, Database, Path], Lines]
@@ -117,5 +117,7 @@ COMMANDS: Mapping[str, Command] = {
     "plan": plan,
     "document": document,
     **money_commands.COMMANDS,
+    **price_commands.COMMANDS,
+    **bill_commands.COMMANDS,
     **payment_commands.COMMANDS,
 }

@@ -6,7 +6,7 @@ import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webapp import money_words
+from webapp import bill_words, money_words, price_words
 
 if TYPE_CHECKING:
     Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
@@ -19,6 +19,8 @@ NAMES = (
     "document",
     "payments",
     *money_words.NAMES,
+    *price_words.NAMES,
+    *bill_words.NAMES,
 )
 
 
@@ -62,6 +64,8 @@ def add_parsers(commands: "Subcommands") -> None:
     payments.add_argument("event", nargs="?", help="apply this one again (evt_...)")
     payments.add_argument("--all", action="store_true", help="list what was applied, too")
     money_words.add_parsers(commands, _login())
+    bill_words.add_parsers(commands)
+    price_words.add_parsers(commands)
 
 
 def _login() -> str:

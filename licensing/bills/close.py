@@ -10,7 +10,6 @@ finds it done.
 import uuid
 from datetime import date, datetime, timedelta
 
-import pyarrow as pa
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
@@ -101,6 +100,8 @@ def part(session: Session, file_id: uuid.UUID, number: int) -> bytes | None:
     found = session.get(BillFilePart, (file_id, number))
     if found is None:
         return None
+    import pyarrow as pa  # noqa: PLC0415 - heavy, as in `render`
+
     content: bytes = pa.decompress(
         found.content, decompressed_size=found.size_bytes, codec=COMPRESSION, asbytes=True
     )
@@ -137,9 +138,10 @@ def _seal(session: Session, organisation_id: uuid.UUID, starts_on: date, end: da
 
 
 def _close(session: Session, bill: BillMonth, totals: Totals) -> None:
+    closed_at = session.scalars(select(func.clock_timestamp())).one()
     for name, value in totals.as_json().items():
         setattr(bill, name, value)
-    bill.closed_at = session.scalars(select(func.clock_timestamp())).one()
+    bill.closed_at = closed_at
     session.flush()
 
 
@@ -202,6 +204,8 @@ class _Shelf:
             self._store(bytes(self._waiting))
 
     def _store(self, content: bytes) -> None:
+        import pyarrow as pa  # noqa: PLC0415 - heavy, as in `render`
+
         values = {
             "file_id": self._file_id,
             "number": self._number,

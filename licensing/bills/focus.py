@@ -43,6 +43,9 @@ _KINDS: dict[str, Kind] = {
             "EffectiveCost",
             "ListCost",
             "ListUnitPrice",
+            "PricingCurrencyContractedUnitPrice",
+            "PricingCurrencyEffectiveCost",
+            "PricingCurrencyListUnitPrice",
             "PricingQuantity",
             "x_BalanceChange",
         ),
@@ -76,14 +79,20 @@ def _literal(words: str) -> str:
 
 NOTHING = usd("0")
 
-# What every row says; `at` and the rest are filled in below.
+# The month's statement stands for all charges that no invoice of the payment provider lists.
+_STATEMENT = f"'statement-' || left({_second('%(start)s::timestamptz')}, 7)"
+
+# What every row says. Prices are in dollars like the bill, and nothing is committed: the columns
+# that say so are there because rules on others ask for them.
 _ALWAYS = {
     "BillingAccountId": "%(organisation_id)s",
     "BillingAccountName": "%(organisation_name)s",
     "BillingCurrency": _literal("USD"),
     "BillingPeriodEnd": _second("%(end)s::timestamptz"),
     "BillingPeriodStart": _second("%(start)s::timestamptz"),
+    "CommitmentDiscountStatus": "NULL",
     "InvoiceIssuerName": _literal(ISSUER),
+    "PricingCurrency": _literal("USD"),
     "ServiceCategory": _literal("AI and Machine Learning"),
     "ServiceName": _literal(ISSUER),
     "ServiceSubcategory": _literal("Generative AI"),
@@ -134,7 +143,8 @@ _USAGE = _ALWAYS | {
         f"CASE WHEN line.kind = 'correction' AND {_ORIGINAL_AT} < %(start)s THEN 'Correction' END"
     ),
     "ChargeDescription": _of_usage(
-        "line.model || ' ' || line.width || 'x' || line.height || ', ' || line.images || ' images'",
+        "line.model || ' ' || line.width || 'x' || line.height || ', ' || line.images"
+        " || CASE line.images WHEN 1 THEN ' image' ELSE ' images' END",
         "'Correction: ' || line.reason",
     ),
     "ChargeFrequency": _of_usage("'Usage-Based'", "'One-Time'"),
@@ -145,8 +155,8 @@ _USAGE = _ALWAYS | {
     "ContractedCost": _of_usage(usd("line.amount_micros"), NOTHING),
     "ContractedUnitPrice": _of_usage(_UNIT_PRICE),
     "EffectiveCost": usd("line.amount_micros"),
-    "InvoiceDetailId": "NULL",
-    "InvoiceId": "NULL",
+    "InvoiceDetailId": f"{_STATEMENT} || '/usage'",
+    "InvoiceId": _STATEMENT,
     "ListCost": _of_usage(usd("line.amount_micros"), NOTHING),
     "ListUnitPrice": _of_usage(_UNIT_PRICE),
     "PricingCategory": _of_usage("'Standard'"),
@@ -227,8 +237,8 @@ _MOVED = (
             "CASE WHEN moved.kind = 'expire' AND (SELECT origin.kind FROM transfer AS origin"
             " WHERE origin.id = moved.origin_id) = 'top_up' THEN moved.amount_micros ELSE 0 END"
         ),
-        "InvoiceDetailId": "invoice.invoice_id",
-        "InvoiceId": "invoice.invoice_id",
+        "InvoiceDetailId": f"coalesce(invoice.invoice_id, {_STATEMENT}) || '/payments'",
+        "InvoiceId": f"coalesce(invoice.invoice_id, {_STATEMENT})",
         "ListCost": _CASH,
         "ListUnitPrice": _of_purchase(usd("moved.amount_micros")),
         "PricingCategory": _of_purchase("'Standard'"),
@@ -246,36 +256,48 @@ _MOVED = (
     }
 )
 
-SEATS = """payment_invoice AS invoice
+
+# What the rows that cost the same in every respect say.
+def _priced(amount: str) -> dict[str, str]:
+    return dict.fromkeys(
+        ("ContractedCost", "ContractedUnitPrice", "ListCost", "ListUnitPrice"), usd(amount)
+    )
+
+
+# Each seat invoice is a purchase and, in the same hour, the use of it: what is bought for a time
+# to come has no effective cost, what uses it has no billed one.
+SEATS = """payment_invoice AS invoice CROSS JOIN (VALUES ('Purchase'), ('Usage')) AS side (name)
      WHERE invoice.organisation_id = %(organisation_id)s AND invoice.kind = 'seats'
        AND invoice.state IN ('open', 'paid') AND invoice.amount_micros > 0
        AND invoice.created_at >= %(start)s AND invoice.created_at < %(end)s"""
 
+
+def _of_side(name: str, sql: str, otherwise: str = "NULL") -> str:
+    return f"CASE side.name WHEN '{name}' THEN {sql} ELSE {otherwise} END"
+
+
 _SEATS = (
     _ALWAYS
     | _NOBODY
+    | _priced("invoice.amount_micros")
     | {
-        "BilledCost": usd("invoice.amount_micros"),
-        "ChargeCategory": _literal("Purchase"),
+        "BilledCost": _of_side("Purchase", usd("invoice.amount_micros"), NOTHING),
+        "ChargeCategory": "side.name",
         "ChargeClass": "NULL",
-        "ChargeDescription": _literal("Seats"),
+        "ChargeDescription": _of_side("Purchase", "'Seats bought'", "'Seats'"),
         "ChargeFrequency": _literal("Recurring"),
         "ChargePeriodEnd": _hour("(invoice.created_at + interval '1 hour')"),
         "ChargePeriodStart": _hour("invoice.created_at"),
-        "ConsumedQuantity": "NULL",
-        "ConsumedUnit": "NULL",
-        "ContractedCost": usd("invoice.amount_micros"),
-        "ContractedUnitPrice": usd("invoice.amount_micros"),
-        "EffectiveCost": usd("invoice.amount_micros"),
-        "InvoiceDetailId": "invoice.invoice_id",
-        "InvoiceId": "invoice.invoice_id",
-        "ListCost": usd("invoice.amount_micros"),
-        "ListUnitPrice": usd("invoice.amount_micros"),
+        "ConsumedQuantity": _of_side("Usage", "'1.0'"),
+        "ConsumedUnit": _of_side("Usage", "'Subscriptions'"),
+        "EffectiveCost": _of_side("Usage", usd("invoice.amount_micros"), NOTHING),
+        "InvoiceDetailId": "coalesce(invoice.invoice_id, invoice.id::text) || '/' || side.name",
+        "InvoiceId": "coalesce(invoice.invoice_id, invoice.id::text)",
         "PricingCategory": _literal("Standard"),
         "PricingQuantity": _literal("1.0"),
-        "PricingUnit": _literal("Invoices"),
+        "PricingUnit": _literal("Subscriptions"),
         "SkuId": _literal("seats"),
-        "SkuMeter": _literal("Invoices"),
+        "SkuMeter": _literal("Subscriptions"),
         "SkuPriceDetails": "NULL",
         "SkuPriceId": _literal("seats"),
         "x_BalanceChange": NOTHING,
@@ -290,6 +312,11 @@ _PROVIDERS_1_4 = {"HostProviderName": _literal(ISSUER), "ServiceProviderName": _
 
 def _part(values: dict[str, str], source: str, order: str) -> Part:
     """FOCUS columns first, in the order of the alphabet, then our own, which begin with `x_`."""
+    values = values | {
+        "PricingCurrencyContractedUnitPrice": values["ContractedUnitPrice"],
+        "PricingCurrencyEffectiveCost": values["EffectiveCost"],
+        "PricingCurrencyListUnitPrice": values["ListUnitPrice"],
+    }
     names = sorted(values, key=lambda name: (name.startswith("x_"), name))
     columns = [Column(name, values[name], _KINDS.get(name, "text")) for name in names]
     return Part(source=source, values=columns, order=order)
@@ -305,7 +332,7 @@ def _profile(version: str, providers: dict[str, str], without: frozenset[str]) -
         parts=(
             _part(chosen(_USAGE), LINES, "line.at, line.id"),
             _part(chosen(_MOVED), MOVEMENTS, "moved.at, moved.id"),
-            _part(chosen(_SEATS), SEATS, "invoice.created_at, invoice.id"),
+            _part(chosen(_SEATS), SEATS, "invoice.created_at, invoice.id, side.name"),
         ),
     )
 
