@@ -23,13 +23,14 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.sql.elements import ColumnElement
 
-from licensing import actors, domains, seats, teams
+from licensing import actors, domains, seat_history, seats, teams
 from licensing.db import Base, now
 from licensing.domains import Domain, SeatPolicy
 from licensing.errors import AtelierError, Conflict, NotAllowed, NotFound
 from licensing.seats import Identity, Member, Role, Status
 
 INVITE_LIFETIME = timedelta(days=7)  # long enough for a holiday, short enough to free the seat
+INVITES_A_DAY_MAX = 2_000  # of one organisation: the largest file twice; more is somebody's spam
 TOKEN_BYTES = 32
 EMAIL_CHARACTERS_MAX = 254  # the longest address that mail can be sent to (RFC 5321)
 
@@ -41,6 +42,13 @@ class InvalidEmail(AtelierError):  # noqa: N818 - reads as the answer that it is
 
     code = "invalid_email"
     status = 422
+
+
+class TooManyInvites(AtelierError):  # noqa: N818 - reads as the answer that it is
+    """The organisation has sent as many invites as anybody needs in a day."""
+
+    code = "too_many_invites"
+    status = 429
 
 
 def sign_in(session: Session, identity: Identity) -> Member:
@@ -83,6 +91,7 @@ def invite(
     if team_id is not None:
         teams.get(session, actor.organisation_id, team_id)
     _require_new(session, actor.organisation_id, address)
+    require_few(session, actor.organisation_id, 1)
     if seated:
         seats.require_seat_left(session, actor.organisation_id)
     made, token = prepare(actor, email=address, role=role, seated=seated, team_id=team_id)
@@ -118,10 +127,23 @@ def renew(session: Session, actor: Member, invite_id: uuid.UUID) -> tuple["Invit
     """
     actor = actors.require_admin(session, actor)
     found = _pending_of(session, actor, invite_id)
+    require_few(session, actor.organisation_id, 1)
     token = secrets.token_urlsafe(TOKEN_BYTES)
     found.token_sha256, found.expires_at = _digest(token), now() + INVITE_LIFETIME
     seats.record(session, actor.organisation_id, "invite_renewed", actor=actor, detail=found.email)
     return found, token
+
+
+def require_few(session: Session, organisation_id: uuid.UUID, wanted: int) -> None:
+    """Raise `TooManyInvites` if `wanted` more are too many for a day. The caller holds the lock."""
+    sent = seat_history.count(
+        session, organisation_id, ("invited", "invite_renewed"), since=now() - timedelta(days=1)
+    )
+    if sent + wanted > INVITES_A_DAY_MAX:
+        raise TooManyInvites(
+            f"An organisation sends at most {INVITES_A_DAY_MAX:,} invites a day, and {sent:,} were "
+            "sent. Go on tomorrow."
+        )
 
 
 def read_address(given: str) -> str:

@@ -113,6 +113,7 @@ def carry_out(
         for line in planned.lines
         if line.outcome == "invite"
     ]
+    invites.require_few(session, actor.organisation_id, len(made))
     session.add_all(invite for invite, _ in made)
     taken = planned.seats.taken
     for invite, _ in made:

@@ -5,9 +5,10 @@ quarter can be read back. Written through `licensing.seats.record`, under the or
 """
 
 import uuid
+from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Identity, Index, select
+from sqlalchemy import ForeignKey, Identity, Index, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from licensing.db import Base, now
@@ -21,6 +22,18 @@ def changes(
     if before_id is not None:
         query = query.where(SeatChange.id < before_id)
     return list(session.scalars(query.order_by(SeatChange.id.desc()).limit(limit)))
+
+
+def count(
+    session: Session, organisation_id: uuid.UUID, kinds: Collection[str], *, since: datetime
+) -> int:
+    """Count the changes of some kinds since a moment."""
+    query = select(func.count()).where(
+        SeatChange.organisation_id == organisation_id,
+        SeatChange.kind.in_(kinds),
+        SeatChange.at > since,
+    )
+    return session.scalars(query).one()
 
 
 def append(

@@ -3,10 +3,12 @@
 import pytest
 from factories import Team as People
 from factories import identity, team
+from sqlalchemy import update
 
 from licensing import invites, member_import, plans, seat_history, seats, teams
-from licensing.db import Database
+from licensing.db import Database, now
 from licensing.errors import NotAllowed
+from licensing.invites import Invite, TooManyInvites
 from licensing.member_import import ImportPlan, ImportRefused
 from licensing.seats import Role
 
@@ -155,6 +157,11 @@ def test_a_thousand_people_are_invited_whole(database: Database) -> None:
         _, made = member_import.carry_out(session, people.admin, content.encode())
         assert len(made) == 1_000
         assert seats.seat_usage(session, people.id).left == 0
+        session.execute(update(Invite).values(revoked_at=now()))
+        member_import.carry_out(session, people.admin, content.encode())
+        session.execute(update(Invite).where(Invite.revoked_at.is_(None)).values(revoked_at=now()))
+        with pytest.raises(TooManyInvites, match="at most 2,000 invites a day"):
+            member_import.carry_out(session, people.admin, b"email\na@x.example\n")
 
 
 def test_only_an_admin_sends_a_file(database: Database) -> None:
