@@ -1,6 +1,7 @@
 """The stand-in for Stripe without a studio around it: the real SDK, and a webhook that listens."""
 
 import re
+import threading
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ class Listener:
     events: list[stripe.Event] = field(default_factory=list)
     forged: int = 0
     refusing: int = 0
+    came: threading.Event = field(default_factory=threading.Event)
 
     async def hear(self, request: Request) -> Response:
         payload = await request.body()
@@ -46,6 +48,7 @@ class Listener:
             self.refusing -= 1
             return Response("not now", 503)
         self.events.append(event)
+        self.came.set()
         return Response("ok")
 
     def types(self) -> list[str]:

@@ -14,6 +14,7 @@ from webapp.pages import page
 from webapp.payment_settings import STANDIN_PATH
 from webapp.stripe_standin import (
     checkout,
+    checkout_payments,
     clock,
     invoice_payments,
     payment_intents,
@@ -72,7 +73,7 @@ class Desk:
         if card is None:
             return self._form(found, "", UNKNOWN_CARD, status=422)
         try:
-            asking = checkout.pay(self._store, found, card)
+            asking = checkout_payments.pay(self._store, found, card)
         except CardProblem as declined:
             self._done()
             return self._form(found, number, declined.message, status=402)
@@ -106,7 +107,7 @@ class Desk:
                 "next_action": None,
             }
         if answer == "yes" and session is not None:
-            checkout.complete(self._store, session)
+            checkout_payments.complete(self._store, session)
         self._done()
         if session is None:
             return page("stripe_done.html", session=None)
@@ -173,7 +174,7 @@ class Desk:
         return found
 
     def _session(self, intent: Object) -> Object | None:
-        found = checkout.by_intent(self._store, intent["id"])
+        found = checkout_payments.by_intent(self._store, intent["id"])
         return found if found is not None and found["status"] == "open" else None
 
     def _find(self, kind: str, object_id: str) -> Object:

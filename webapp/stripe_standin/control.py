@@ -5,6 +5,7 @@ Every act answers a browser with the page and a program with JSON. Acts: hold an
 payments, open and close disputes, fail a refund, pay an invoice by bank transfer, advance time.
 """
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form
@@ -73,7 +74,14 @@ class Control:
         }
         if not wants_page(request):
             return JSONResponse(shown)
-        return page("stripe_control.html", path=PATH, reasons=list(DECLINES), **shown)
+        at = datetime.fromtimestamp(self._store.now(), UTC)
+        return page(
+            "stripe_control.html",
+            path=PATH,
+            reasons=list(DECLINES),
+            clock=f"{at:%-d %b %Y, %H:%M} UTC",
+            **shown,
+        )
 
     async def hold(self, request: Request, on: Annotated[bool, Form()]) -> Response:
         """Keep new messages back, or let them go at once again (what is held stays held)."""

@@ -83,7 +83,7 @@ def begin(
         if recurring is None:
             raise StripeProblem("A subscription needs a recurring price.", param="items")
         end = periods.end_of(now, recurring["interval"], recurring["interval_count"], now)
-        item = {
+        item: Object = {
             "id": new_id("si"),
             "object": "subscription_item",
             "billed_until": None,
