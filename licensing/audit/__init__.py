@@ -7,11 +7,11 @@ each other; a sound ledger returns none. Read only.
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from licensing.audit import accounts, budgets, lots, usage
+from licensing.audit import accounts, bills, budgets, lots, usage
 
 DIFFERENCES_MAX = 20  # of each kind: the first one says where to look, a thousand say no more
 
-CHECKS = (*accounts.CHECKS, *lots.CHECKS, *usage.CHECKS, *budgets.CHECKS)
+CHECKS = (*accounts.CHECKS, *lots.CHECKS, *usage.CHECKS, *budgets.CHECKS, *bills.CHECKS)
 
 
 def audit(session: Session) -> list[str]:
