@@ -133,7 +133,8 @@ def test_the_desks(
 ) -> None:
     become(context, studio, crew.owner)
     page = painted(context, scheme)
-    for path in ("/finance", "/review", "/team"):
+    finance = ("/finance", "/finance?by=generation", "/finance?view=balance", "/finance?view=bills")
+    for path in (*finance, "/review", "/team"):
         page.goto(f"{studio.settings.url}{path}")
         page.wait_for_selector("[data-view]:not([aria-busy])")
         assert_accessible(page, axe)

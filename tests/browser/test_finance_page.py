@@ -1,4 +1,4 @@
-"""The finance page in Chromium: a month is chosen, drilled into and taken away as a file."""
+"""The finance page in Chromium: a month is opened down to its generations, paid for, taken away."""
 
 import csv
 import uuid
@@ -35,7 +35,7 @@ def work(studio: Running, crew: Team) -> Work:
 
 @pytest.fixture
 def page(context: BrowserContext, work: Work) -> Page:
-    return open_desk(context, work, "/finance?month=2025-11")
+    return open_desk(context, work, "/finance?month=2025-11&by=member")
 
 
 def use(studio: Running, member: Member, at: datetime, amount_micros: int) -> None:
@@ -80,41 +80,86 @@ def test_a_month_is_chosen_and_the_way_back_leads_back(page: Page) -> None:
     expect(heading).to_have_text("Usage in December 2025")
 
 
-def test_a_total_opens_into_the_days_of_one_member(page: Page) -> None:
-    page.get_by_role("link", name="Cleo Creator").click()
-    expect(page.get_by_text("Only Cleo Creator")).to_be_visible()
-    rows = page.get_by_role("table").get_by_role("row")
+def test_a_total_opens_down_to_its_generations_and_up_again(page: Page) -> None:
+    page.get_by_role("link", name="Cleo Creator", exact=True).click()
+    expect(page.get_by_role("link", name="Take away: Member Cleo Creator")).to_be_visible()
+    rows = page.get_by_role("table").locator("tbody").get_by_role("row")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("$0.03")
+    page.get_by_role("link", name="9 Nov", exact=True).click()
+    expect(page.get_by_role("columnheader", name="Settled (UTC)")).to_be_visible()
+    expect(rows).to_have_count(1)
+    page.get_by_role("link", name="Take away: Member Cleo Creator").click()
+    expect(rows).to_have_count(2)
+    page.get_by_role("link", name="Take away: Day").click()
     expect(rows).to_have_count(3)
-    expect(rows.nth(1)).to_contain_text("9 Nov")
-    expect(rows.nth(1)).to_contain_text("$0.03")
-    page.get_by_role("link", name="Show everybody").click()
-    page.get_by_role("link", name="By member and day").click()
-    expect(rows).to_have_count(4)
+    page.get_by_label("by", exact=True).select_option("model")
+    expect(rows).to_have_count(1)
+    expect(page.get_by_role("row", name="Pocket Turbo")).to_contain_text("$0.105")
 
 
 def test_the_bars_stand_on_nothing_and_are_in_proportion(page: Page) -> None:
-    chart = page.get_by_role("img", name="Spend by day in November 2025, from $0.00 to $0.10.")
-    expect(chart).to_be_visible()
-    heights = page.locator(".bar").evaluate_all("all => all.map(e => e.offsetHeight)")
-    assert len(heights) == 30
+    chart = page.get_by_role("figure", name="Spend by day")
+    expect(chart).to_contain_text("from $0.00 to $0.10. The highest day is 9 November 2025")
+    days = page.locator("[data-bars] li")
+    expect(days).to_have_count(30)
+    heights = days.evaluate_all(
+        "all => all.map((e) => [...e.querySelectorAll('.bar')]"
+        ".reduce((sum, bar) => sum + bar.offsetHeight, 0))"
+    )
     assert heights[2] > 10
     assert abs(heights[8] - heights[2] * 6) <= 6, "$0.09 against $0.015, in whole pixels"
     assert heights[0] == 0
 
 
-def test_the_file_is_downloaded_and_adds_up_to_what_the_page_says(
-    page: Page, tmp_path: Path
-) -> None:
-    expect(page.get_by_text("3 lines, $0.105")).to_be_visible()
+def test_the_arrow_keys_read_the_chart_day_by_day(page: Page) -> None:
+    first = page.get_by_role("link", name="1 November: $0.00", exact=True)
+    first.focus()
+    readout = page.locator("#readout")
+    expect(readout).to_contain_text("Sat 1 Nov · $0.00")
+    page.keyboard.press("End")
+    page.keyboard.press("Home")
+    for _ in range(8):
+        page.keyboard.press("ArrowRight")
+    expect(readout).to_contain_text("Sun 9 Nov · $0.09 Amir Admin $0.06 · Cleo Creator $0.03")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("columnheader", name="Settled (UTC)")).to_be_visible()
+    expect(page.locator("[data-bars] [aria-current]")).to_have_attribute(
+        "aria-label", "9 November: $0.09"
+    )
+
+
+def test_a_table_is_downloaded_as_it_is_seen(page: Page, tmp_path: Path) -> None:
     with page.expect_download() as started:
-        page.get_by_role("link", name="Download November 2025 as CSV").click()
-    assert started.value.suggested_filename == "atelier-usage-2025-11.csv"
+        page.get_by_role("link", name="this table").click()
+    assert started.value.suggested_filename == "atelier-2025-11-member.csv"
     path = tmp_path / "usage.csv"
     started.value.save_as(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert sum(int(row["amount_micros"]) for row in rows) == 105_000
+    assert [(row["Member"], row["spent_usd"]) for row in rows] == [
+        ("Amir Admin", "0.060000"),
+        ("Cleo Creator", "0.045000"),
+    ]
 
 
-def test_it_fits_a_phone(page: Page) -> None:
+def test_a_month_s_statement_is_downloaded(page: Page) -> None:
+    page.get_by_role("link", name="Bills").click()
+    page.get_by_text("November 2025").first.click()
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Statement of November 2025 as PDF").click()
+    assert started.value.suggested_filename.endswith("2025-11.pdf")
+
+
+@pytest.mark.parametrize("view", ["usage", "balance", "bills"])
+def test_it_fits_a_phone(page: Page, studio: Running, view: str) -> None:
+    page.goto(f"{studio.settings.url}/finance?view={view}&month=2025-11")
+    page.wait_for_selector("[data-view]:not([aria-busy])")
     assert_fits_a_phone(page)
+
+
+def test_an_address_that_cannot_be_read_leads_back(page: Page, studio: Running) -> None:
+    page.goto(f"{studio.settings.url}/finance?month=2025-13")
+    expect(page.get_by_role("alert")).to_contain_text("Name a month such as 2026-11.")
+    page.get_by_role("button", name="Show everything").click()
+    expect(page.get_by_role("heading", name="Usage in")).to_be_visible()
