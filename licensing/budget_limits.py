@@ -67,7 +67,8 @@ def set_budget(
         session.add(budget)
     size = "no limit" if limit_micros is None else format_usd(limit_micros)
     about = session.get(Member, subject_id) if scope == "member" else None
-    record(session, actor, "budget", member=about, detail=f"{name}, per {period}: {size}")
+    whose = "" if about else f"{name}, "  # a member is named by their row, which may be forgotten
+    record(session, actor, "budget", member=about, detail=f"{whose}per {period}: {size}")
     return None if limit_micros is None else budget
 
 

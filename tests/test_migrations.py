@@ -12,6 +12,8 @@ import inference.generations
 import inference.presence
 import licensing.agreements
 import licensing.bills.tables
+import licensing.budget_limits
+import licensing.budgets
 import licensing.documents
 import licensing.domains
 import licensing.invites
@@ -19,6 +21,8 @@ import licensing.ledger.tables
 import licensing.licence
 import licensing.model_switches
 import licensing.moderation
+import licensing.payments.tables
+import licensing.prices
 import licensing.seat_days
 import licensing.seat_history
 import licensing.seats
@@ -34,6 +38,8 @@ from migrations.run import downgrade, upgrade
 ROOMS_WITH_TABLES: tuple[ModuleType, ...] = (
     licensing.agreements,
     licensing.bills.tables,
+    licensing.budget_limits,
+    licensing.budgets,
     licensing.documents,
     licensing.domains,
     licensing.invites,
@@ -41,6 +47,8 @@ ROOMS_WITH_TABLES: tuple[ModuleType, ...] = (
     licensing.licence,
     licensing.model_switches,
     licensing.moderation,
+    licensing.payments.tables,
+    licensing.prices,
     licensing.seat_days,
     licensing.seat_history,
     licensing.seats,

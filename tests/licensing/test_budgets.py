@@ -302,8 +302,9 @@ def test_a_change_of_a_budget_stands_in_the_history_once(purse: Purse) -> None:
             select(SeatChange).where(SeatChange.kind == "budget").order_by(SeatChange.id)
         ).all()
     assert [row.detail for row in rows] == [
-        "Cleo Creator, per month: $2.00",
-        "Cleo Creator, per month: $1.50",
-        "Cleo Creator, per month: no limit",
+        "per month: $2.00",
+        "per month: $1.50",
+        "per month: no limit",
     ]
     assert {row.actor_id for row in rows} == {purse.people.admin.id}
+    assert {row.member_id for row in rows} == {purse.people.creator.id}
