@@ -82,6 +82,7 @@ HANDLERS: dict[str, Handler] = {
     "payment_method.attached": lambda s, t: cards.attached(s, t.payload, t.created),
     "payment_method.updated": lambda s, t: cards.attached(s, t.payload, t.created),
     "payment_method.detached": lambda s, t: cards.detached(s, t.payload, t.before, t.created),
+    "invoice_payment.paid": lambda s, t: top_ups.invoice_paid(s, t.payload),
     "refund.created": lambda s, t: refunds.told(s, t.payload),
     "refund.updated": lambda s, t: refunds.told(s, t.payload),
     "refund.failed": lambda s, t: refunds.told(s, t.payload),

@@ -24,7 +24,7 @@ AT_ONCE_MAX = 100  # events that one round applies; the next one follows in seco
 REPLAY_MAX = 10_000  # what one command takes up
 # A refund or dispute may be told before the payment that it is about.
 EARLY = timedelta(hours=1)
-ABOUT_PAYMENTS = ("refund.", "charge.")
+ABOUT_PAYMENTS = ("refund.", "charge.", "invoice_payment.")
 RECHECKS_MAX = 4
 
 

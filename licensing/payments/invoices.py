@@ -146,12 +146,16 @@ def mark_overdue(session: Session, at: datetime) -> int:
     told_already = select(PaymentNotice.organisation_id).where(
         PaymentNotice.kind == "invoice_overdue", PaymentNotice.cleared_at.is_(None)
     )
-    query = select(PaymentInvoice).where(
-        PaymentInvoice.kind == "credit",
-        PaymentInvoice.state.in_(("open", "uncollectible")),
-        PaymentInvoice.due_at < at - GRACE,
-        PaymentInvoice.organisation_id.not_in(told_already),
-    )
+    query = (
+        select(PaymentInvoice)
+        .where(
+            PaymentInvoice.kind == "credit",
+            PaymentInvoice.state.in_(("open", "uncollectible")),
+            PaymentInvoice.due_at < at - GRACE,
+            PaymentInvoice.organisation_id.not_in(told_already),
+        )
+        .order_by(PaymentInvoice.organisation_id)
+    )  # wallets are locked in one order by everybody
     late = list(session.scalars(query))
     for invoice in late:
         _tell_overdue(session, invoice)
@@ -196,7 +200,7 @@ def _seats(session: Session, payload: Payload) -> PaymentInvoice:
             id=uuid.uuid5(uuid.NAMESPACE_OID, f"stripe:{invoice_id}"),
             organisation_id=organisation_id,
             kind="seats",
-            amount_micros=cents_of(payload, "total"),
+            amount_micros=_total(payload),
             state="started",
             invoice_id=invoice_id,
             created_at=time_of(payload, "created") or at,
@@ -206,6 +210,12 @@ def _seats(session: Session, payload: Payload) -> PaymentInvoice:
     )
     query = select(PaymentInvoice).where(PaymentInvoice.invoice_id == invoice_id).with_for_update()
     return session.scalars(query.execution_options(populate_existing=True)).one()
+
+
+def _total(payload: Payload) -> int:
+    """What a bill for seats asks for; a move to fewer or cheaper ones may ask for less than 0."""
+    total = payload.get("total")
+    return 0 if type(total) is int and total < 0 else cents_of(payload, "total")
 
 
 def _move(session: Session, invoice: PaymentInvoice, payload: Payload) -> None:

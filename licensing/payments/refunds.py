@@ -134,6 +134,13 @@ def unanswered(session: Session, before: datetime) -> list[PaymentRefund]:
     return list(session.scalars(query.order_by(PaymentRefund.created_at)))
 
 
+def asked_again(session: Session, refund_id: uuid.UUID) -> None:
+    """The provider is asked once more."""
+    refund = _lock(session, refund_id)
+    if refund is not None:
+        refund.asked_at = now()
+
+
 def _require_refundable(session: Session, payment: Payment, amount_micros: int) -> None:
     if payment.state != "paid":
         raise Conflict("This payment has brought no money that could go back.")

@@ -107,6 +107,11 @@ def _write(
     quantity = item.get("quantity")
     if type(quantity) is not int:
         raise Mismatch("The subscription does not say how many seats.")
+    other = live(session, organisation_id)
+    if known is None and other is not None and payload.get("status") not in ENDED:
+        raise Mismatch(
+            f"Seats are paid for by {other.subscription_id} already: cancel one of the two."
+        )
     row = known or SeatSubscription(
         subscription_id=text_of(payload, "id"),
         organisation_id=organisation_id,

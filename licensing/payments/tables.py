@@ -90,6 +90,7 @@ class Payment(Base):
         CheckConstraint("(state = 'paid') = (transfer_id IS NOT NULL)", name="paid_moves"),
         UniqueConstraint("checkout_id"),
         UniqueConstraint("payment_intent_id"),
+        UniqueConstraint("invoice_intent_id"),
         UniqueConstraint("transfer_id"),
         Index("ix_payment_organisation_id_created_at", "organisation_id", "created_at"),
         Index(
@@ -109,7 +110,8 @@ class Payment(Base):
     author_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("member.id"))
     card_id: Mapped[str | None]  # the card that an automatic payment was asked of
     checkout_id: Mapped[str | None]
-    payment_intent_id: Mapped[str | None]
+    payment_intent_id: Mapped[str | None]  # of a paid invoice: the invoice's own name
+    invoice_intent_id: Mapped[str | None]  # how an invoice was paid, if by card
     receipt_url: Mapped[str | None]
     failure: Mapped[str | None]
     created_at: Mapped[datetime]

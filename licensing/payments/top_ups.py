@@ -8,7 +8,7 @@ disagrees with the row about money or payer moves nothing.
 import uuid
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from licensing import ledger
@@ -233,7 +233,12 @@ def _one(session: Session, query: Select[Payment]) -> Payment:
 
 def find(session: Session, payment_intent_id: str | None) -> Payment:
     """Lock the payment that the provider calls so; raises `NotOurs`."""
-    query = select(Payment).where(Payment.payment_intent_id == payment_intent_id)
+    query = select(Payment).where(
+        or_(
+            Payment.payment_intent_id == payment_intent_id,
+            Payment.invoice_intent_id == payment_intent_id,
+        )
+    )
     try:
         return _one(session, query)
     except NotFound as error:
@@ -277,6 +282,29 @@ def _fail(payment: Payment, state: str, failure: str) -> bool:
         return False
     payment.state, payment.failure, payment.resolved_at = state, failure, now()
     return True
+
+
+def invoice_paid(session: Session, payload: Payload) -> uuid.UUID:
+    """Keep by which payment an invoice was paid, so that a dispute about it finds the wallet."""
+    payment = find(session, id_of(payload, "invoice"))
+    intent_id = id_of(inner(payload, "payment"), "payment_intent")
+    if intent_id is not None:
+        payment.invoice_intent_id = intent_id
+        session.flush()
+        events.wake(session, intent_id, payment.created_at)
+    return payment.organisation_id
+
+
+def expire_left(session: Session, before: datetime) -> int:
+    """End payments whose page was never made or never heard of again; return how many."""
+    left = session.scalars(
+        update(Payment)
+        .where(Payment.kind == "checkout", Payment.state == "started", Payment.created_at < before)
+        .values(state="expired", resolved_at=now(), failure="Nobody paid.")
+        .returning(Payment.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(list(left))
 
 
 def forgotten(session: Session, before: datetime) -> list[Payment]:

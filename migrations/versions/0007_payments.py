@@ -103,6 +103,7 @@ CREATE TABLE payment (
     card_id TEXT,
     checkout_id TEXT,
     payment_intent_id TEXT,
+    invoice_intent_id TEXT,
     receipt_url TEXT,
     failure TEXT,
     created_at TIMESTAMPTZ NOT NULL,
@@ -117,6 +118,7 @@ CREATE TABLE payment (
     CONSTRAINT ck_payment_paid_moves CHECK ((state = 'paid') = (transfer_id IS NOT NULL)),
     CONSTRAINT uq_payment_checkout_id UNIQUE (checkout_id),
     CONSTRAINT uq_payment_payment_intent_id UNIQUE (payment_intent_id),
+    CONSTRAINT uq_payment_invoice_intent_id UNIQUE (invoice_intent_id),
     CONSTRAINT uq_payment_transfer_id UNIQUE (transfer_id),
     CONSTRAINT fk_payment_organisation_id
         FOREIGN KEY (organisation_id) REFERENCES organisation (id),

@@ -266,6 +266,21 @@ def test_what_failed_is_tried_again_and_can_be_replayed(
     assert settled_micros(database, nord.id) == 25 * USD
 
 
+def test_a_dispute_about_an_invoice_paid_by_card_finds_the_wallet(
+    database: Database, nord: Team
+) -> None:
+    with database.transaction() as session:
+        paid = top_ups.write(session, nord.id, "invoice", 25 * USD)
+        top_ups.pay(session, paid, "in_1")
+    by_card = {"invoice": "in_1", "payment": {"type": "payment_intent", "payment_intent": INTENT}}
+    told = [disputed("lost")(paid), message("invoice_payment.paid", by_card)]
+    for event in told:
+        intake.receive(database, event)
+    intake.replay(database)
+    assert {why(database, event)[0] for event in told} == {"applied"}
+    assert settled_micros(database, nord.id) == 0
+
+
 def test_a_second_payment_for_one_row_waits_for_a_person(
     database: Database, nord: Team, payment: Payment
 ) -> None:

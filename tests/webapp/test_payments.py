@@ -1,6 +1,9 @@
 """Top-ups by card at a running studio, with the real SDK and the stand-in's signed messages."""
 
+import hmac
+import time
 from contextlib import ExitStack
+from datetime import timedelta
 
 import pytest
 from factories import team
@@ -8,11 +11,13 @@ from paying import USD, Desk, open_desk
 from standin_at_work import DECLINED, OK
 
 from licensing.audit import audit
+from licensing.db import now
 from licensing.errors import AtelierError, NotAllowed, NotFound
 from licensing.ledger import Transfer
 from licensing.payments import overview, payment_lines
 from licensing.payments.tables import Payment, PaymentEvent
 from webapp import payments
+from webapp.payment_settings import STANDIN_WEBHOOK_SECRET
 
 
 @pytest.fixture
@@ -75,7 +80,7 @@ def test_a_declined_card_may_be_followed_by_a_good_one(desk: Desk) -> None:
 
 def test_a_page_left_without_paying_expires(desk: Desk) -> None:
     payments.start_top_up(desk.studio, desk.team.owner, 10 * USD)
-    desk.standin.control("/advance", days=1)
+    desk.standin.control("/advance", days=2)
     desk.deliver()
     assert desk.rows(Payment)[-1].state == "expired"
     with desk.database.read() as session:
@@ -109,6 +114,33 @@ def test_a_saved_card_is_known_by_four_digits_and_can_be_taken_away(desk: Desk) 
     desk.deliver()
     with desk.database.read() as session:
         assert overview(session, desk.team.id).card is None
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"not json", b"\xff\xfe", b'{"id": "evt_1"}'])
+def test_a_signed_body_that_is_no_event_is_refused(desk: Desk, body: bytes) -> None:
+    answer = desk.http.post("/stripe/webhook", content=body, headers=signed(body))
+    assert answer.status_code in {400, 409}
+    assert desk.rows(PaymentEvent) == []
+
+
+def test_a_text_that_no_column_holds_does_not_stop_a_message(desk: Desk) -> None:
+    body = b'{"id": "evt_1", "type": "x.y", "created": 1, "data": {"a": "b\\u0000c"}}'
+    assert desk.http.post("/stripe/webhook", content=body, headers=signed(body)).is_success
+    assert [event.payload["data"] for event in desk.rows(PaymentEvent)] == [{"a": "bc"}]
+
+
+def signed(body: bytes) -> dict[str, str]:
+    at = int(time.time())
+    signature = hmac.new(STANDIN_WEBHOOK_SECRET.encode(), f"{at}.".encode() + body, "sha256")
+    return {"stripe-signature": f"t={at},v1={signature.hexdigest()}"}
+
+
+def test_a_payment_nobody_heard_of_again_expires_and_may_still_be_paid(desk: Desk) -> None:
+    desk.top_up(25)
+    payments.run_due(desk.studio, now() + timedelta(days=4))
+    assert desk.rows(Payment)[-1].state == "expired"
+    desk.deliver()
+    assert (desk.rows(Payment)[-1].state, desk.balance().settled_micros) == ("paid", 25 * USD)
 
 
 def test_messages_that_never_came_are_asked_for(desk: Desk) -> None:

@@ -2,13 +2,16 @@
 
 import uuid
 from contextlib import ExitStack
+from datetime import timedelta
 
 import pytest
 from factories import team
 from paying import USD, Desk, charge_of, key, open_desk
+from sqlalchemy import update
 
 from licensing import ledger
 from licensing.audit import audit
+from licensing.db import now
 from licensing.errors import Conflict, NotAllowed, NotFound
 from licensing.ledger import WalletFrozen
 from licensing.payments import overview, payment_lines
@@ -114,6 +117,23 @@ def test_a_refund_that_the_bank_sends_back_is_in_the_balance_again(
     assert desk.balance().settled_micros == 25 * USD
     assert kinds(desk) == ["refund_failed"]
     assert books_are_right(desk)
+
+
+@pytest.mark.parametrize("hours", [1, 48])  # while the provider knows our key, and after
+def test_a_refund_whose_answer_was_lost_is_made_once(desk: Desk, paid: Payment, hours: int) -> None:
+    refund(desk, paid, 10)
+    ago = now() - timedelta(hours=hours)
+    with desk.database.transaction() as session:
+        session.execute(
+            update(PaymentRefund).values(
+                state="started", resolved_at=None, refund_id=None, created_at=ago, asked_at=ago
+            )
+        )
+    payments.run_due(desk.studio)
+    desk.deliver()
+    assert [row.state for row in desk.rows(PaymentRefund)] == ["paid"]
+    assert len(desk.standin.client.v1.refunds.list().data) == 1
+    assert desk.balance().settled_micros == 15 * USD
 
 
 def test_a_refund_made_at_the_providers_desk_is_booked(desk: Desk, paid: Payment) -> None:

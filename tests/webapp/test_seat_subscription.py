@@ -121,6 +121,26 @@ def test_never_below_what_is_taken_and_never_above_the_plan(desk: Desk) -> None:
         payments.change_seats(desk.studio, desk.team.admin, seats=9)
 
 
+def test_of_two_open_pages_one_can_be_paid(desk: Desk) -> None:
+    payments.subscribe(desk.studio, desk.team.owner, tier="business", seats=5)
+    second = payments.subscribe(desk.studio, desk.team.owner, tier="business", seats=7)
+    pages = desk.standin.client.v1.checkout.sessions.list().data
+    assert sorted(page.status or "" for page in pages) == ["expired", "open"]
+    desk.standin.pay(second, OK)
+    desk.deliver()
+    assert ceiling(desk) == 7
+
+
+def test_a_price_that_was_shown_long_ago_is_shown_again(desk: Desk) -> None:
+    subscribe(desk)
+    preview = payments.preview_seats(desk.studio, desk.team.owner, seats=8)
+    with pytest.raises(Conflict, match="too old"):
+        payments.change_seats(
+            desk.studio, desk.team.owner, seats=8, proration_at=preview.proration_at - 3600
+        )
+    assert subscription(desk).quantity == 5
+
+
 def test_people_who_came_meanwhile_keep_their_seats(desk: Desk) -> None:
     subscribe(desk, 4)
     payments.change_seats(desk.studio, desk.team.owner, seats=3)

@@ -5,7 +5,6 @@ answer again; what it has to say later comes as a message. The brakes are in the
 (`licensing.payments.automatic`).
 """
 
-import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -116,20 +115,18 @@ def ask(studio: Studio, charge: Charge, at: datetime) -> None:
     except (provider.PaymentDeclined, provider.ProviderRefused) as error:
         with studio.database.transaction() as session:
             top_ups.fail(session, charge.payment_id, error.message)
-            automatic.brake(session, charge.organisation_id, at)
-        return
     except provider.ProviderAway:
         return
-    _keep(studio, charge.organisation_id, provider.plain(intent), at)
+    else:
+        _keep(studio, provider.plain(intent))
+    with studio.database.transaction() as session:
+        automatic.brake(session, charge.organisation_id, at)
 
 
-def _keep(
-    studio: Studio, organisation_id: uuid.UUID, intent: Mapping[str, Any], at: datetime
-) -> None:
-    """Book an answer that says the money is there; anything else comes as a message."""
+def _keep(studio: Studio, intent: Mapping[str, Any]) -> None:
+    """Book an answer that says the money is there; what is still open comes as a message."""
     with studio.database.transaction() as session:
         if intent["status"] == "succeeded":
             top_ups.intent_succeeded(session, intent)
         elif intent["status"] in {"requires_action", "requires_payment_method", "canceled"}:
             top_ups.intent_failed(session, intent)
-        automatic.brake(session, organisation_id, at)

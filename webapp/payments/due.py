@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from licensing import seats
 from licensing.db import now
 from licensing.errors import AtelierError
-from licensing.payments import apply, events, notices, subscriptions
+from licensing.payments import apply, events, notices, subscriptions, top_ups
 from licensing.payments import invoices as invoice_rows
 from licensing.payments.tables import PaymentNotice
 from licensing.seats import Page, Status
@@ -31,6 +31,7 @@ ROUND_SECONDS = 5.0
 CATCH_UP_ROUNDS = 60  # every five minutes: messages that never came are asked for
 CATCH_UP_OVERLAP = timedelta(hours=1)  # the provider's list may be late by minutes
 CATCH_UP_FIRST = timedelta(days=3)  # as long as it goes on trying to bring a message itself
+PAGE_FORGOTTEN = timedelta(days=3)  # the provider's page is open for a day
 CATCH_UP_MAX = 10_000  # events in one look: far more than five minutes bring
 
 log = logging.getLogger("atelier.payments")
@@ -69,13 +70,14 @@ def run_due(studio: Studio, at: datetime | None = None) -> None:
     with studio.database.transaction() as session:
         notices.compare_balances(session, moment)
         invoice_rows.mark_overdue(session, moment)
+        top_ups.expire_left(session, moment - PAGE_FORGOTTEN)
+    send_notices(studio)
     if studio.settings.payments is not None:
         for step in (automatic.ask_again, automatic.charge_due, refunds.ask_again):
             step(studio, moment)
         invoices.ask_again(studio, moment)
         invoices.bill_due(studio, moment)
         _read_subscriptions(studio)
-    send_notices(studio)
 
 
 def catch_up(studio: Studio) -> int:

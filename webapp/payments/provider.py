@@ -125,14 +125,24 @@ def verified(studio: Studio, body: bytes, signature: str | None) -> Mapping[str,
 
 def _read(body: bytes) -> Mapping[str, Any]:
     """Read a verified body; raises `Forged` for anything but an object."""
-    # PostgreSQL keeps no NUL in a text; nothing that names money contains one.
     try:
-        found = json.loads(body.replace(b"\\u0000", b""))
+        found = json.loads(body)
     except ValueError as error:
         raise Forged from error
     if not isinstance(found, dict):
         raise Forged
-    return found
+    return {str(name): _without_nul(value) for name, value in found.items()}
+
+
+def _without_nul(value: Any) -> Any:
+    """Drop what PostgreSQL keeps in no text; nothing that names money contains it."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {str(_without_nul(name)): _without_nul(item) for name, item in value.items()}
+    return value
 
 
 class Forged(AtelierError):  # noqa: N818 - reads as the answer that it is

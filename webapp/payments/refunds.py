@@ -56,6 +56,8 @@ def ask_again(studio: Studio, at: datetime) -> int:
         found = [(refund, session.get(Payment, refund.payment_id)) for refund in waiting]
     for begun, payment in found:
         assert payment is not None, "a refund has a payment"
+        with studio.database.transaction() as session:
+            refunds.asked_again(session, begun.id)
         try:
             ask(studio, begun, payment)
         except provider.ProviderAway:

@@ -5,8 +5,7 @@ changes nothing. Fewer count from the next period on, and never below what is ta
 own ceiling follows the provider's messages (`licensing.payments.subscriptions`), never these calls.
 """
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -65,8 +64,13 @@ def subscribe(studio: Studio, member: Member, *, tier: str, seats: int) -> str:
         "success_url": f"{studio.settings.url}{BOUGHT}",
         "cancel_url": f"{studio.settings.url}{NOT_BOUGHT}",
     }
+    client = provider.connect(studio).v1.checkout.sessions
     with provider.answers():
-        page = provider.connect(studio).v1.checkout.sessions.create(order)
+        # A page that is still open in another window would be a second subscription.
+        for earlier in client.list({"customer": customer_id, "status": "open"}).data:
+            if earlier.mode == "subscription":
+                client.expire(earlier.id)
+        page = client.create(order)
     if not page.url:
         raise provider.ProviderAway
     return page.url
@@ -77,7 +81,7 @@ def preview_seats(
 ) -> SeatPreview:
     """Say what another number of seats (or another plan) would cost, and when it would count."""
     current = _checked(studio, member, seats, tier)
-    return _preview(studio, current, seats, tier or current.tier, int(time.time()))
+    return _preview(studio, current, seats, tier or current.tier)
 
 
 def change_seats(
@@ -93,10 +97,11 @@ def change_seats(
     Raises `Conflict` as `preview_seats`, and `PaymentDeclined`: then nothing has changed.
     """
     current = _checked(studio, member, seats, tier)
-    at = int(time.time())
-    if proration_at is not None and not 0 <= at - proration_at <= PREVIEW_SECONDS_MAX:
-        raise Conflict("This preview is too old. Look at the price again.")
-    preview = _preview(studio, current, seats, tier or current.tier, proration_at or at)
+    preview = _preview(studio, current, seats, tier or current.tier)
+    if proration_at is not None:
+        if not 0 <= preview.proration_at - proration_at <= PREVIEW_SECONDS_MAX:
+            raise Conflict("This preview is too old. Look at the price again.")
+        preview = replace(preview, proration_at=proration_at)
     if preview.when == "now":
         _more(studio, current, preview)
     else:
@@ -163,16 +168,14 @@ def _require_fits(tier: tiers.Tier, seats: int, usage: licensed.SeatUsage) -> No
         )
 
 
-def _preview(
-    studio: Studio, current: SeatSubscription, seats: int, tier: str, proration_at: int
-) -> SeatPreview:
+def _preview(studio: Studio, current: SeatSubscription, seats: int, tier: str) -> SeatPreview:
     is_now = seats > current.quantity or tier != current.tier
     price = _price(studio, tier) if tier != current.tier else current.price_id
     customer_id = payers.customer(studio, current.organisation_id)
     item: dict[str, Any] = {"id": current.item_id, "price": price, "quantity": seats}
     details: dict[str, Any] = {"items": [item], "proration_behavior": "none"}
     if is_now:
-        details |= {"proration_behavior": "always_invoice", "proration_date": proration_at}
+        details["proration_behavior"] = "always_invoice"
     question: Any = {
         "customer": customer_id,
         "subscription": current.subscription_id,
@@ -182,16 +185,17 @@ def _preview(
     with provider.answers():
         answer = provider.plain(client.v1.invoices.create_preview(question))
         unit = client.v1.prices.retrieve(price).unit_amount or 0
+    asked_at = int(answer["created"])  # by the provider's clock, which counts the rest of a period
     return SeatPreview(
         tier=tier,
         seats_before=current.quantity,
         seats_after=seats,
         when="now" if is_now else "period_end",
-        effective_at=datetime.fromtimestamp(proration_at, UTC) if is_now else current.period_end,
+        effective_at=datetime.fromtimestamp(asked_at, UTC) if is_now else current.period_end,
         due_now_micros=cents_to_micros(answer["total"]) if is_now else 0,
         next_invoice_micros=cents_to_micros(unit * seats),
         next_invoice_at=current.period_end,
-        proration_at=proration_at,
+        proration_at=asked_at,
     )
 
 

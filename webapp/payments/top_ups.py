@@ -5,17 +5,14 @@ question. The wallet moves when the provider's message is applied; nobody's retu
 page moves anything.
 """
 
-from datetime import timedelta
 from typing import Any
 
-from licensing.db import now
 from licensing.payments import cards, top_ups
 from licensing.payments.payloads import CURRENCY, ORGANISATION_KEY, PAYMENT_KEY, cents
 from licensing.seats import Member
 from webapp.payments import payers, provider
 from webapp.studio import Studio
 
-PAGE_OPEN = timedelta(hours=1)  # then it expires, and the row with it
 PAID = "/finance?view=balance&paid=1"
 NOT_PAID = "/finance?view=balance&paid=0"
 SAVED = "/finance?view=balance&card=1"
@@ -58,7 +55,6 @@ def start_top_up(
         ],
         "metadata": own,
         "payment_intent_data": intent,
-        "expires_at": int((now() + PAGE_OPEN).timestamp()),
         "success_url": f"{studio.settings.url}{PAID}",
         "cancel_url": f"{studio.settings.url}{NOT_PAID}",
     }
