@@ -29,6 +29,7 @@ from webapp.studio import Studio
 
 ROUND_SECONDS = 5.0
 CATCH_UP_ROUNDS = 60  # every five minutes: messages that never came are asked for
+CATCH_UP_FIRST_ROUND = 12  # a minute after a start: those that came while nobody listened
 CATCH_UP_OVERLAP = timedelta(hours=1)  # the provider's list may be late by minutes
 CATCH_UP_FIRST = timedelta(days=3)  # as long as it goes on trying to bring a message itself
 PAGE_FORGOTTEN = timedelta(days=3)  # the provider's page is open for a day
@@ -42,7 +43,10 @@ async def keep_paying(studio: Studio) -> None:
     number = 0
     while True:
         await asyncio.sleep(ROUND_SECONDS)
-        looks_back = studio.settings.payments is not None and number % CATCH_UP_ROUNDS == 0
+        looks_back = (
+            studio.settings.payments is not None
+            and number % CATCH_UP_ROUNDS == CATCH_UP_FIRST_ROUND
+        )
         working = asyncio.ensure_future(run_in_threadpool(_round, studio, looks_back=looks_back))
         try:
             await asyncio.shield(working)
