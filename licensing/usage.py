@@ -11,8 +11,7 @@ before the wallet, as settlements do, because corrections, which come after it, 
 """
 
 import uuid
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -111,36 +110,6 @@ def correct(
     }
     made: UsageLine = session.scalars(select(UsageLine).from_statement(_CORRECT), values).one()
     return made
-
-
-@dataclass(frozen=True)
-class DayUsage:
-    """What one member used on one day (UTC)."""
-
-    day: date
-    member_id: uuid.UUID
-    member_name: str
-    generations: int
-    images: int
-    amount_micros: int
-
-
-def by_member_and_day(
-    session: Session, organisation_id: uuid.UUID, start: datetime, end: datetime
-) -> list[DayUsage]:
-    """Add up the lines from `start` (included) to `end` (excluded), newest day first."""
-    values = {"organisation_id": organisation_id, "start": start, "end": end}
-    return [DayUsage(*row) for row in session.execute(_BY_MEMBER_AND_DAY, values)]
-
-
-def lines(
-    session: Session, organisation_id: uuid.UUID, start: datetime, end: datetime
-) -> list["UsageLine"]:
-    """The lines from `start` (included) to `end` (excluded), oldest first."""
-    query = select(UsageLine).where(
-        UsageLine.organisation_id == organisation_id, UsageLine.at >= start, UsageLine.at < end
-    )
-    return list(session.scalars(query.order_by(UsageLine.at, UsageLine.id)))
 
 
 class UsageLine(Base):
@@ -247,19 +216,5 @@ _CORRECT = text(
            coalesce(CAST(:at AS timestamptz), clock_timestamp())
       FROM usage_line WHERE id = :id
     RETURNING *
-    """
-)
-
-# The name shown is the one of the member's last line, so that a rename does not split the row.
-_BY_MEMBER_AND_DAY = text(
-    """
-    SELECT (at AT TIME ZONE 'UTC')::date AS day, member_id,
-           (array_agg(member_name ORDER BY id DESC))[1] AS member_name,
-           count(*) AS generations, sum(images)::bigint AS images,
-           sum(amount_micros)::bigint AS amount_micros
-      FROM usage_line
-     WHERE organisation_id = :organisation_id AND at >= :start AND at < :end
-     GROUP BY day, member_id
-     ORDER BY day DESC, member_name, member_id
     """
 )

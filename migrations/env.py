@@ -22,6 +22,8 @@ if given is not None:
 else:
     url = context.config.get_main_option("sqlalchemy.url") or ""
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
-    with engine.connect() as own:
-        run(own)
-    engine.dispose()
+    try:
+        with engine.connect() as own:
+            run(own)
+    finally:
+        engine.dispose()

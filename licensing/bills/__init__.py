@@ -15,20 +15,12 @@ totals and the proof, `profiles` and `focus` the layouts, `render` the bytes, `c
 are the two verbs.
 """
 
-import io
-import uuid
-from dataclasses import dataclass
-
-from sqlalchemy.orm import Session
-
 from licensing.bills.close import close_due, close_month, files, find_month
 from licensing.bills.control import BooksDiffer, Totals
 from licensing.bills.exports import Export, export, write_files
-from licensing.bills.formats import FORMATS, Material
+from licensing.bills.formats import FORMATS
 from licensing.bills.months import InvalidMonth, month_before, month_bounds, read_month
-from licensing.bills.render import Tally
 from licensing.bills.tables import BillFile, BillMonth
-from licensing.usage_sums import summary
 
 __all__ = [
     "FORMATS",
@@ -48,28 +40,3 @@ __all__ = [
     "read_month",
     "write_files",
 ]
-
-
-@dataclass(frozen=True)
-class MonthTotals:
-    """The control totals of a month's file."""
-
-    generations: int
-    images: int
-    amount_micros: int
-
-
-def month_totals(
-    session: Session, organisation_id: uuid.UUID, year: int, month: int
-) -> MonthTotals:
-    """Add up a month's lines; raises `InvalidMonth`."""
-    [found] = summary(session, organisation_id, *month_bounds(year, month))
-    return MonthTotals(found.generations, found.images, found.amount_micros)
-
-
-def usage_csv(session: Session, organisation_id: uuid.UUID, year: int, month: int) -> str:
-    """Write a month's usage as it stands; raises `InvalidMonth`."""
-    file = io.BytesIO()
-    start, end = month_bounds(year, month)
-    FORMATS["csv"].write(Material(session, organisation_id, "", start, end), Tally(file.write))
-    return file.getvalue().decode("utf-8-sig")
