@@ -11,7 +11,7 @@ import uuid
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from licensing import actors, seats
+from licensing import actors, provisioning, seats
 from licensing.actors import Actor
 from licensing.errors import Conflict, NotAllowed, NotFound
 from licensing.invites import Invite
@@ -86,4 +86,5 @@ def forget(session: Session, actor: Actor, member: Member) -> None:
         .execution_options(synchronize_session=False)
     )
     member.name, member.email = f"Former member {short}", address
+    provisioning.forget(session, member.id)
     actors.record(session, actor, "forgotten", member=member)

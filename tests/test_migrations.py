@@ -11,9 +11,11 @@ import inference.events
 import inference.generations
 import inference.presence
 import licensing.agreements
+import licensing.api_keys
 import licensing.bills.tables
 import licensing.budget_limits
 import licensing.budgets
+import licensing.directories
 import licensing.documents
 import licensing.domains
 import licensing.invites
@@ -24,6 +26,7 @@ import licensing.moderation
 import licensing.payments.tables
 import licensing.prices
 import licensing.seat_days
+import licensing.provisioning
 import licensing.seat_history
 import licensing.seats
 import licensing.team_tables
@@ -37,12 +40,15 @@ from migrations.run import downgrade, upgrade
 
 ROOMS_WITH_TABLES: tuple[ModuleType, ...] = (
     licensing.agreements,
+    licensing.api_keys,
     licensing.bills.tables,
     licensing.budget_limits,
     licensing.budgets,
     licensing.documents,
     licensing.domains,
+    licensing.directories,
     licensing.invites,
+    licensing.provisioning,
     licensing.ledger.tables,
     licensing.licence,
     licensing.model_switches,

@@ -44,7 +44,7 @@ def suspend(studio: Studio, actor: Actor, member_id: uuid.UUID) -> Member:
     """Lock a member out: sign them out, end their keys and jobs; the seat stays theirs."""
     with studio.database.transaction() as session:
         member = roster.suspend(session, actor, member_id)
-        _shut_out(session, member)
+        shut_out(session, member)
     return member
 
 
@@ -62,7 +62,7 @@ def remove(studio: Studio, actor: Actor, member_id: uuid.UUID) -> Member:
     """
     with studio.database.transaction() as session:
         member = roster.remove(session, actor, member_id)
-        _shut_out(session, member)
+        shut_out(session, member)
     return member
 
 
@@ -115,8 +115,11 @@ def set_paying_team(
         return teams.set_paying_team(session, actor, member_id, team_id)
 
 
-def _shut_out(session: Session, member: Member) -> None:
-    """End all that acts for a member. Jobs stop within one step and cost nothing."""
+def shut_out(session: Session, member: Member) -> None:
+    """End all that acts for a member who was just suspended or removed, in the same transaction.
+
+    Jobs stop within one step and cost nothing.
+    """
     sessions.end_sessions(session, member.id)
     api_keys.revoke_all(session, member.id)
     lifecycle.cancel_all(session, member.id)  # the wallet's lock comes last

@@ -38,6 +38,8 @@ from webapp.api import account as api_account
 from webapp.api import generations as api_generations
 from webapp.door import Door, Streams, watch
 from webapp.payment_settings import STANDIN_PATH
+from webapp.scim.application import build_scim
+from webapp.scim.service import PATH as SCIM_PATH
 from webapp.security import Guard, ResponseHeaders
 from webapp.settings import DEMO_PATH, Settings, SettingsProblem
 from webapp.sso import backchannel, sign_in
@@ -118,6 +120,7 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
     # The page library links this address from every page.
     app.add_api_route("/manifest.json", _manifest, include_in_schema=False)
     app.mount("/static", RevalidatedFiles(directory=STATIC))
+    app.mount(SCIM_PATH, build_scim(studio))
     if studio.settings.has_demo_provider:
         base_url = f"{studio.settings.url}{DEMO_PATH}"
         app.mount(DEMO_PATH, build_demo_provider(studio.settings, base_url))

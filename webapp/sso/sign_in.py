@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from licensing import invites, seats
+from licensing import invites, provisioning, seats
 from licensing.errors import NotAllowed, NotFound
 from licensing.seats import Identity, Member, Organisation, Role, Status
 from webapp import identity
@@ -226,6 +226,7 @@ def _admit(
         # The first owner founds the organisation by signing in; later they are a member like all.
         organisation = seats.create_organisation(session, name=settings.organisation_name)
         return seats.add_member(session, organisation.id, person, role=Role.OWNER, seated=True)
+    provisioning.claim(session, person)
     return invites.sign_in(session, person)
 
 
