@@ -18,7 +18,6 @@ from licensing.seat_history import SeatChange
 from licensing.seats import Member, Role, SeatUsage
 
 MEMBERS_ON_PAGE = 50  # a screen's scroll; the search finds the others
-CHANGES_SHOWN = 20  # the last weeks of a team of fifty
 
 
 class RoleWords(NamedTuple):
@@ -61,6 +60,13 @@ _CHANGES = {
     "domain_issuer": "chose the sign-in provider of the domain",
     "domain_removed": "gave up the domain",
     "ceiling": "changed the number of seats",
+    "budget": "set the budget of",
+    "api_key_made": "made an API key for",
+    "api_key_revoked": "revoked an API key of",
+    "pictures_handed_on": "handed on the pictures of",
+    "pictures_exported": "took out the pictures of",
+    "pictures_erased": "erased the pictures of",
+    "forgotten": "had forgotten",
     "plan": "changed the plan",
 }
 # Where nobody is named, these were done by a command, the subscription or the directory.
@@ -91,7 +97,6 @@ class Team:
     page: int
     pages: int
     pending: list[Invite]
-    changes: list[Change]
 
 
 def read_team(session: Session, organisation_id: uuid.UUID, *, words: str, page: int) -> Team:
@@ -112,7 +117,6 @@ def read_team(session: Session, organisation_id: uuid.UUID, *, words: str, page:
         page=page,
         pages=pages,
         pending=invites.invites(session, organisation_id),
-        changes=_changes(session, organisation_id),
     )
 
 
@@ -131,8 +135,23 @@ def _fits(person: Member, words: str) -> bool:
     return wanted in person.name.casefold() or wanted in person.email.casefold()
 
 
-def _changes(session: Session, organisation_id: uuid.UUID) -> list[Change]:
-    rows = seat_history.changes(session, organisation_id, limit=CHANGES_SHOWN)
+def organisation_name(session: Session, organisation_id: uuid.UUID) -> str:
+    """Read what the organisation is called."""
+    organisation = seats.get_organisation(session, organisation_id)
+    assert organisation is not None, "a member's organisation exists"
+    return organisation.name
+
+
+def read_changes(
+    session: Session, organisation_id: uuid.UUID, *, limit: int, before_id: int | None
+) -> tuple[list[Change], int | None]:
+    """A page of the history, newest first, and the id before which the next one begins."""
+    rows = seat_history.changes(session, organisation_id, limit=limit + 1, before_id=before_id)
+    older = rows[limit - 1].id if len(rows) > limit else None
+    return _readable(session, rows[:limit]), older
+
+
+def _readable(session: Session, rows: list[SeatChange]) -> list[Change]:
     ids = {id_ for row in rows for id_ in (row.member_id, row.actor_id) if id_ is not None}
     known = session.execute(select(Member.id, Member.name).where(Member.id.in_(ids)))
     names = {row.id: row.name for row in known}

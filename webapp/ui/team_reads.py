@@ -1,0 +1,152 @@
+"""What each view of the team page shows, read as values ready to draw. Reads only."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from licensing import (
+    api_keys,
+    budget_limits,
+    departures,
+    documents,
+    domains,
+    licence,
+    model_switches,
+    payments,
+    seat_days,
+    seats,
+    teams,
+    tiers,
+)
+from licensing.budget_limits import Budget
+from licensing.db import now
+from licensing.seats import Member
+from licensing.team_tables import Team
+from webapp.ui import people
+
+DAYS_SHOWN = 30  # of the daily record of seats
+LEAVERS_SHOWN = 20
+CHANGES_ON_PAGE = 50
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one subject may spend; None is no limit."""
+
+    day_micros: int | None
+    month_micros: int | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """A team with its people and its limits."""
+
+    team: Team
+    members: list[Member]
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class DayBar:
+    """One day of the record of seats; `permille` of the chart's height."""
+
+    day: date
+    high_water: int
+    permille: int
+    is_recorded: bool
+
+
+def read_groups(session: Session, actor: Member) -> dict[str, Any]:
+    """Teams, and every limit: the organisation's default, teams' and members'."""
+    set_limits = budget_limits.limits(session, actor.organisation_id)
+    everybody = seats.members(session, actor.organisation_id)
+    own = {budget.subject_id for budget in set_limits if budget.scope == "member"}
+    found = teams.teams(session, actor.organisation_id)
+    return {
+        "can_team": tiers.of(session, actor.organisation_id).features >= {"teams"},
+        "default": _limits(set_limits, "organisation_default", None),
+        "groups": [
+            Group(
+                team=team,
+                members=teams.members_of(session, team.id),
+                limits=_limits(set_limits, "team", team.id),
+            )
+            for team in found
+        ],
+        "limited": [
+            (member, _limits(set_limits, "member", member.id))
+            for member in everybody
+            if member.id in own
+        ],
+        "everybody": everybody,
+    }
+
+
+def read_plan(session: Session, actor: Member) -> dict[str, Any]:
+    """The plan and its subscription, the record of seats, the licence, documents on file."""
+    overview = payments.overview(session, actor.organisation_id)
+    today = now().date()
+    first = today - timedelta(days=DAYS_SHOWN - 1)
+    days = seat_days.days(session, actor.organisation_id, first, today)
+    most = max((day.high_water for day in days), default=0) or 1
+    return {
+        "subscription": overview.subscription,
+        "offered": tiers.offered(),
+        "asking": seats.asking(session, actor.organisation_id),
+        "days": [
+            DayBar(day.day, day.high_water, day.high_water * 1000 // most, day.is_recorded)
+            for day in days
+        ],
+        "highest": max((day.high_water for day in days), default=0),
+        "state": licence.standing(session),
+        "off": list(model_switches.revoked(session).values()),
+        "documents": documents.on_file(session, actor.organisation_id),
+        "preview": None,
+        "problem": "",
+        "wanted": None,
+    }
+
+
+def read_joining(session: Session, actor: Member) -> dict[str, Any]:
+    """Domains by which people join; what an import would do is added by its route."""
+    return {
+        "domains": domains.domains(session, actor.organisation_id),
+        "tier": tiers.of(session, actor.organisation_id),
+        "import_text": "",
+        "import_plan": None,
+        "import_problem": "",
+        "links": [],
+    }
+
+
+def read_access(session: Session, actor: Member, before_id: int | None) -> dict[str, Any]:
+    """API keys of everybody, who left with pictures behind, and the whole history by pages."""
+    changes, older = people.read_changes(
+        session, actor.organisation_id, limit=CHANGES_ON_PAGE, before_id=before_id
+    )
+    return {
+        "keys": api_keys.keys(session, actor.organisation_id),
+        "leavers": departures.leavers(session, actor.organisation_id, limit=LEAVERS_SHOWN),
+        "changes": changes,
+        "older": older,
+        "is_older": before_id is not None,
+    }
+
+
+def limits_of(
+    session: Session, organisation_id: uuid.UUID, scope: str, id_: uuid.UUID | None
+) -> Limits:
+    """Read the limits of one subject."""
+    return _limits(budget_limits.limits(session, organisation_id), scope, id_)
+
+
+def _limits(found: list[Budget], scope: str, subject_id: uuid.UUID | None) -> Limits:
+    own = {
+        budget.period: budget.limit_micros
+        for budget in found
+        if budget.scope == scope and budget.subject_id == subject_id
+    }
+    return Limits(day_micros=own.get("day"), month_micros=own.get("month"))
