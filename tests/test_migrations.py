@@ -25,8 +25,8 @@ import licensing.model_switches
 import licensing.moderation
 import licensing.payments.tables
 import licensing.prices
-import licensing.seat_days
 import licensing.provisioning
+import licensing.seat_days
 import licensing.seat_history
 import licensing.seats
 import licensing.team_tables
