@@ -7,15 +7,22 @@ each other; a sound ledger returns none. Read only.
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from licensing.audit import accounts, bills, budgets, lots, usage
+from licensing.audit import accounts, bills, budgets, lots, payments, usage
 
 DIFFERENCES_MAX = 20  # of each kind: the first one says where to look, a thousand say no more
 
-CHECKS = (*accounts.CHECKS, *lots.CHECKS, *usage.CHECKS, *budgets.CHECKS, *bills.CHECKS)
+CHECKS = (
+    *accounts.CHECKS,
+    *lots.CHECKS,
+    *usage.CHECKS,
+    *budgets.CHECKS,
+    *bills.CHECKS,
+    *payments.CHECKS,
+)
 
 
 def audit(session: Session) -> list[str]:
-    """Re-add every transfer, hold, lot, usage line and budget; a sentence for each difference.
+    """Re-add transfers, holds, lots, usage, budgets and payments; a sentence for each difference.
 
     An empty list means that the books balance. The first sentence names the first difference.
     """

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from factories import Team, team
 from racing import race
+from sqlalchemy import text
 
 from licensing import ledger
 from licensing.audit import audit
@@ -279,6 +280,30 @@ def test_a_dispute_about_an_invoice_paid_by_card_finds_the_wallet(
     intake.replay(database)
     assert {why(database, event)[0] for event in told} == {"applied"}
     assert settled_micros(database, nord.id) == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("UPDATE payment SET amount_micros = amount_micros + 10000", "is paid with 25010000"),
+        ("UPDATE payment SET payment_intent_id = 'pi_9'", "is paid with 25000000"),
+        (
+            "UPDATE payment SET state = 'failed', transfer_id = NULL",
+            "no payment, refund or dispute says so",
+        ),
+        ("UPDATE payment_refund SET amount_micros = 6000000", "Refund"),
+    ],
+)
+def test_the_audit_compares_payments_with_the_ledger(
+    database: Database, payment: Payment, damage: str, words: str
+) -> None:
+    for told in (succeeded(payment), refunded(payment)):
+        assert intake.receive(database, told) == "applied"
+    with database.transaction() as session:
+        assert audit(session) == []
+        session.execute(text(damage))
+    with database.read() as session:
+        assert words in audit(session)[0]
 
 
 def test_a_second_payment_for_one_row_waits_for_a_person(

@@ -165,3 +165,40 @@ def test_an_older_message_changes_nothing_and_is_asked_about(desk: Desk) -> None
     (row,) = desk.rows(SeatSubscription)
     assert not row.needs_reading
     assert row.period_end > now()
+
+
+def test_a_larger_plan_comes_with_its_first_seats(desk: Desk) -> None:
+    subscribe(desk)
+    preview = payments.preview_seats(desk.studio, desk.team.owner, seats=60, tier="enterprise")
+    assert (preview.when, preview.next_invoice_micros) == ("now", 60 * 40 * USD)
+    payments.change_seats(
+        desk.studio,
+        desk.team.owner,
+        seats=60,
+        tier="enterprise",
+        proration_at=preview.proration_at,
+    )
+    desk.deliver()
+    with desk.database.read() as session:
+        organisation = session.get_one(Organisation, desk.team.id)
+    assert (organisation.tier, organisation.seat_ceiling) == ("enterprise", 60)
+    assert "failed" not in desk.statuses()
+
+
+def test_a_renewal_that_is_never_paid_ends_with_the_seats_that_are_taken(desk: Desk) -> None:
+    subscribe(desk)
+    desk.standin.control("/declines", reason="expired_card", times=4)
+    desk.standin.control("/advance", days=32)
+    desk.deliver()
+    assert ceiling(desk) == 5
+    with desk.database.read() as session:
+        kinds = [notice.kind for notice in overview(session, desk.team.id).notices]
+    assert kinds == ["seats_unpaid"]
+    desk.standin.control("/advance", days=20)
+    desk.deliver()
+    payments.run_due(desk.studio)
+    with desk.database.read() as session:
+        assert overview(session, desk.team.id).subscription is None
+    assert ceiling(desk) == 3
+    subscribe(desk, 4)
+    assert ceiling(desk) == 4
