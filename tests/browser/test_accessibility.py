@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from running import Running
 
 from licensing import moderation
+from webapp import payments
 
 pytestmark = pytest.mark.browser
 
@@ -141,6 +142,24 @@ def test_the_desks(
     page.get_by_role("button", name="Invite someone").click()
     expect(page.get_by_label("E-mail address")).to_be_focused()
     assert_accessible(page, axe)
+
+
+def test_the_stand_in_for_stripe(studio: Running, crew: Team, stranger: Page, axe: str) -> None:
+    url = payments.start_top_up(studio.studio, crew.owner, 25_000_000)
+    stranger.goto(url)
+    assert_accessible(stranger, axe)
+    stranger.get_by_label("Card number").fill("4000 0000 0000 0002")
+    stranger.get_by_role("button", name="Pay $25.00").click()
+    expect(stranger.get_by_role("alert")).to_be_visible()
+    assert_accessible(stranger, axe)
+    stranger.get_by_label("Card number").fill("4000 0025 0000 3155")
+    stranger.get_by_role("button", name="Pay $25.00").click()
+    expect(stranger.get_by_role("heading", name="Pay $25.00?")).to_be_visible()
+    assert_accessible(stranger, axe)
+    stranger.get_by_role("button", name="Confirm", exact=True).click()
+    for path in (url, f"{studio.settings.url}/stripe-standin/control"):
+        stranger.goto(path)
+        assert_accessible(stranger, axe)
 
 
 def test_four_pages_fit_the_header_of_a_phone(

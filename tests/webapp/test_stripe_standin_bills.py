@@ -242,3 +242,14 @@ def test_shapes_hold_what_the_sdk_says_they_hold(standin: Standin) -> None:
         }
         missing = {name for name in needed if name not in found}
         assert not missing, f"{found.object}: {missing}"
+
+
+def test_a_deleted_customer_ends_their_subscriptions_and_time_goes_on(standin: Standin) -> None:
+    bought = subscribe(standin)
+    standin.client.v1.subscription_schedules.create({"from_subscription": bought.id})
+    standin.client.v1.customers.delete(str(bought.customer))
+    assert standin.client.v1.subscriptions.retrieve(bought.id).status == "canceled"
+    standin.control("/advance", days=100)
+    heard = standin.deliver()
+    assert heard[-1] == "subscription_schedule.canceled"
+    assert heard.count("invoice.paid") == 1

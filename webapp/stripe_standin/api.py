@@ -57,9 +57,10 @@ def _endpoint(
     store: Store, postman: Postman, handler: Handler
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        body = (await request.body()).decode() or request.url.query
+        sent = await request.body() or request.url.query.encode()
         try:
             _require_key(request)
+            body = _text(sent)
             answer = _once(store, request, handler, body)
         except StripeProblem as problem:
             store.forget()
@@ -117,6 +118,13 @@ def _sign_events(store: Store, messages: list[Object], request: Request) -> None
     key = request.headers.get("idempotency-key")
     for message in messages:
         store.objects[message["event"]]["request"] = {"id": new_id("req"), "idempotency_key": key}
+
+
+def _text(sent: bytes) -> str:
+    try:
+        return sent.decode()
+    except UnicodeDecodeError:
+        raise StripeProblem("The request's form is not UTF-8.") from None
 
 
 def _fields(body: str) -> Fields:

@@ -1,6 +1,6 @@
 """Customers: who pays, and which card is theirs by default."""
 
-from webapp.stripe_standin import events, lists
+from webapp.stripe_standin import events, lists, subscriptions
 from webapp.stripe_standin.fields import LISTING, Fields, allow, metadata, text, tree
 from webapp.stripe_standin.store import Object, Store, new_id
 
@@ -62,9 +62,12 @@ def update(store: Store, fields: Fields, customer: str) -> Object:
 
 
 def delete(store: Store, fields: Fields, customer: str) -> Object:
-    """Delete a customer; their id says so from now on."""
+    """Delete a customer and end their subscriptions; their id says so from now on."""
     allow(fields)
     found = store.find("customer", customer)
+    for subscription in store.all("subscription"):
+        if subscription["customer"] == customer and subscription["status"] in subscriptions.LIVE:
+            subscriptions.end(store, subscription)
     gone = {"id": customer, "object": "customer", "deleted": True}
     store.objects[customer] = {**gone, "created": found["created"]}
     events.emit(store, "customer.deleted", found)

@@ -104,8 +104,7 @@ def cancel(store: Store, fields: Fields, schedule: str) -> Object:
     """End the schedule and its subscription."""
     allow(fields, "invoice_now", "prorate")
     found = _active(store, schedule)
-    found |= {"status": "canceled", "canceled_at": store.now(), "current_phase": None}
-    events.emit(store, "subscription_schedule.canceled", found)
+    _cancel(store, found)
     subscriptions.end(store, store.find("subscription", found["subscription"]))
     return found
 
@@ -123,7 +122,7 @@ def _turn(store: Store, schedule: Object) -> None:
     end = schedule["current_phase"]["end_date"]
     following = [phase for phase in schedule["phases"] if phase["start_date"] == end]
     if subscription["status"] not in subscriptions.LIVE:
-        _release(store, schedule)
+        _cancel(store, schedule)
     elif following:
         before = copy.deepcopy(subscription)
         wanted = following[0]["items"]
@@ -139,6 +138,11 @@ def _turn(store: Store, schedule: Object) -> None:
         subscriptions.end(store, subscription)
     else:
         _release(store, schedule)
+
+
+def _cancel(store: Store, schedule: Object) -> None:
+    schedule |= {"status": "canceled", "canceled_at": store.now(), "current_phase": None}
+    events.emit(store, "subscription_schedule.canceled", schedule)
 
 
 def _release(store: Store, schedule: Object) -> None:

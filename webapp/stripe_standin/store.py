@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from webapp.settings import SettingsProblem
 from webapp.stripe_standin.problems import NoSuchObject
 
 Object = dict[str, Any]
@@ -62,7 +63,12 @@ class Store:
         self.url = url  # where the stand-in answers: its pages' addresses begin with it
         self._path = path
         self._text = path.read_text() if path.exists() else "{}"
-        self.forget()
+        try:
+            self.forget()
+        except ValueError as error:
+            raise SettingsProblem(
+                f"{path} is not what the stand-in for Stripe wrote there; delete it to begin anew."
+            ) from error
 
     def forget(self) -> None:
         """Go back to what was saved last."""
