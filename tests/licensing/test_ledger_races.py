@@ -130,3 +130,95 @@ def test_one_top_up_delivered_many_times_at_once_is_made_once(database: Database
     with database.read() as session:
         assert ledger.balance(session, people.id) == Balance(10_000_000, 0)
         assert audit(session) == []
+
+
+def test_charges_at_once_share_small_lots_to_the_micro(database: Database) -> None:
+    people = team(database, balance_micros=0)
+    with database.transaction() as session:
+        for number in range(24):  # each covers two thirds of a picture
+            ledger.top_up(
+                session, people.id, 10_000, key=f"small-{number}", author_id=None, note=""
+            )
+    held = [try_hold(database, people, timedelta(hours=1)) for _ in range(16)]
+    jobs = [partial(settle, database, people, one) for one in held if one is not None]
+    assert race(jobs) == ["settled"] * 16
+    with database.read() as session:
+        assert ledger.balance(session, people.id) == Balance(0, 0)
+        assert [lot.remaining_micros for lot in ledger.lots(session, people.id, limit=99)] == [
+            0
+        ] * 24
+        assert audit(session) == []
+
+
+def test_money_in_and_out_at_once_keeps_lots_and_debt_apart(database: Database) -> None:
+    people = team(database, balance_micros=0)
+    with database.transaction() as session:
+        ledger.set_credit_limit(
+            session, people.id, 20 * PRICE_MICROS, author_id=None, reason="contract"
+        )
+    held = [try_hold(database, people, timedelta(hours=1)) for _ in range(20)]
+    generation_ids = [one for one in held if one is not None]
+    assert len(generation_ids) == 20
+
+    def bring(number: int) -> None:
+        with database.transaction() as session:
+            verb = ledger.grant if number % 2 else ledger.top_up
+            verb(
+                session,
+                people.id,
+                20_000,
+                key=str(number),
+                author_id=None,
+                note="",
+                expires_at=now() - timedelta(seconds=1) if number % 4 == 1 else None,
+            )
+
+    def give_back(generation_id: uuid.UUID) -> None:
+        with database.transaction() as session:
+            if ledger.spends_of(session, generation_id):
+                ledger.refund_generation(
+                    session,
+                    generation_id,
+                    5_000,
+                    key=str(generation_id),
+                    author_id=None,
+                    reason="x",
+                )
+
+    def run_out() -> int:
+        with database.transaction() as session:
+            return sum(entry.amount_micros for entry in ledger.expire_lots(session, now()))
+
+    jobs: list[Callable[[], object]] = []
+    for number, generation_id in enumerate(generation_ids):
+        jobs.append(partial(settle, database, people, generation_id))
+        jobs.append(partial(bring, number))
+        if number % 5 == 0:
+            jobs.append(partial(give_back, generation_id))
+            jobs.append(run_out)
+    race(jobs)
+    with database.read() as session:
+        assert ledger.balance(session, people.id).held_micros == 0
+        assert audit(session) == []
+
+
+def test_a_gift_and_its_refund_asked_for_at_once_happen_once(database: Database) -> None:
+    people = team(database, balance_micros=0)
+    with database.transaction() as session:
+        ledger.top_up(session, people.id, 100, key="pi", author_id=None, note="")
+
+    def refund() -> int:
+        with database.transaction() as session:
+            return ledger.refund_top_up(
+                session, people.id, 100, top_up_key="pi", key="re", author_id=None, note=""
+            ).id
+
+    def freeze() -> int:
+        with database.transaction() as session:
+            return int(ledger.freeze(session, people.id, "dispute", author_id=None))
+
+    assert len(set(race([refund] * 12))) == 1
+    assert sum(race([freeze] * 12)) == 1
+    with database.read() as session:
+        assert ledger.balance(session, people.id) == Balance(0, 0, 0, "dispute")
+        assert audit(session) == []
