@@ -69,7 +69,8 @@ def test_one_picture_goes_the_whole_way(studio: Running, gpu_worker: WorkerProce
 
     # The price stands there before anything is asked for; pressing Generate holds exactly that.
     fields = {"prompt": PROMPT, "model": "pocket-turbo", "width": 256, "height": 256, "seed": 1}
-    price = generate.quote(fields)
+    with studio.database.read() as session:
+        price = generate.quote(session, fields)
     assert price.total_micros == TURBO_PICTURE_MICROS
     job = generate.submit(studio.studio, member, fields, "the form's own key")
     again = generate.submit(studio.studio, member, fields, "the form's own key")
