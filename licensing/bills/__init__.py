@@ -5,7 +5,7 @@ names and prices have changed between the two.
 Decision: a month is *sealed* (nothing is dated into it any more), proved against the ledger, and
 *closed*: its control totals and its files are stored, byte for byte, with their SHA-256. What turns
 out wrong later is a line in the open month that points at the original.
-Consequence: a closed month costs about a third of its lines' room once more; re-export reads bytes
+Consequence: a closed month takes two thirds of its lines' room once more; re-export reads bytes
 and renders nothing.
 Rejected: rendering closed months anew from their lines. CSV would stay the same as long as somebody
 keeps every old layout; Parquet changes with each release of its library.

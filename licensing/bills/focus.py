@@ -65,10 +65,6 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-def _second(sql: str) -> str:
-    return f"""to_char({sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
-
-
 def _hour(sql: str) -> str:
     return f"""to_char({sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24":00:00Z"')"""
 
@@ -80,7 +76,7 @@ def _literal(words: str) -> str:
 NOTHING = usd("0")
 
 # The month's statement stands for all charges that no invoice of the payment provider lists.
-_STATEMENT = f"'statement-' || left({_second('%(start)s::timestamptz')}, 7)"
+_STATEMENT = "%(statement)s"
 
 # What every row says. Prices are in dollars like the bill, and nothing is committed: the columns
 # that say so are there because rules on others ask for them.
@@ -88,8 +84,8 @@ _ALWAYS = {
     "BillingAccountId": "%(organisation_id)s",
     "BillingAccountName": "%(organisation_name)s",
     "BillingCurrency": _literal("USD"),
-    "BillingPeriodEnd": _second("%(end)s::timestamptz"),
-    "BillingPeriodStart": _second("%(start)s::timestamptz"),
+    "BillingPeriodEnd": "%(period_end)s",
+    "BillingPeriodStart": "%(period_start)s",
     "CommitmentDiscountStatus": "NULL",
     "InvoiceIssuerName": _literal(ISSUER),
     "PricingCurrency": _literal("USD"),

@@ -44,6 +44,10 @@ class Material:
             "organisation_name": self.organisation_name,
             "start": self.start,
             "end": self.end,
+            # Written out here, because the database would write them anew for each row.
+            "period_start": f"{self.start:%Y-%m-%dT%H:%M:%SZ}",
+            "period_end": f"{self.end:%Y-%m-%dT%H:%M:%SZ}",
+            "statement": f"statement-{self.start:%Y-%m}",
         }
         return Rows(connection, values)
 

@@ -52,7 +52,7 @@ class Profile:
 
 
 def copy_sql(part: Part, *, is_for_spreadsheets: bool) -> str:
-    """The query to copy a part out. It names organisation_id, organisation_name, start and end.
+    """The query to copy a part out. Its values are those of `formats.Material.rows`.
 
     For spreadsheets people's words are kept from becoming formulas.
     """

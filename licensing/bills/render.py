@@ -17,7 +17,7 @@ from licensing.bills.profiles import Kind, Profile, copy_sql
 
 PIECE_BYTES = 1 << 20  # of a CSV that is written at once, and of text that is parsed at once
 ROWS_AT_ONCE = 2_000  # joined before they are counted into a piece; about half a megabyte
-ROW_GROUP_ROWS = 32_768  # of a Parquet file: small enough for its columns to stay in memory
+ROW_GROUP_ROWS = 16_384  # of a Parquet file: small enough for its columns to stay in memory
 MARK = b"\xef\xbb\xbf"  # by which spreadsheets know that the text is UTF-8
 
 Write = Callable[[bytes], object]
