@@ -124,6 +124,7 @@ def test_the_plan_says_what_is_taken_and_what_a_change_would_need(desks: Desks) 
     assert "3 of 6 seats taken" in plan
     assert "Buy seats" in plan
     assert "subscription" in words(client.get("/team/view?view=plan&seats=9"))
+    assert "Nothing was bought. People" in words(client.get("/team/view?seats=0"))
 
 
 def test_a_stranger_meets_nothing_of_another_organisation(desks: Desks) -> None:

@@ -170,4 +170,6 @@ def _change(row: SeatChange, names: dict[uuid.UUID, str]) -> Change:
     if row.kind == "role":
         before, _, after = row.detail.partition(" -> ")
         whom = f"{whom} from {before} to {after}"
+    if row.kind == "budget" and row.member_id:
+        whom = f"{whom}, {row.detail}"
     return Change(who=who, did=did, whom=whom, seats_taken=row.seats_taken, at=row.at)

@@ -54,9 +54,10 @@ def routes(studio: Studio) -> APIRouter:
         seats: Annotated[int | None, Query(ge=0, le=10**6)] = None,
         before: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
     ) -> HTMLResponse:
-        asked = None if seats is None or view is not View.PLAN else seats
-        if asked is not None:
-            return team_plan.draw(studio, actor, asked)
+        if seats is not None:
+            if view is View.PLAN:
+                return team_plan.draw(studio, actor, seats)
+            return team_view.draw(studio, actor, View.PLAN, news=team_plan.NEWS[bool(seats)])
         return team_view.draw(studio, actor, view, q, part, before_id=before)
 
     for part_of_page in (

@@ -18,6 +18,11 @@ from webapp.ui.team_view import View
 
 SEATS_MAX = 10**6
 TIER_CHARACTERS_MAX = 32
+# What is said to whoever comes back from the provider's page (/team?seats=1 or 0).
+NEWS = {
+    True: "Thank you. The seats are there as soon as the payment has arrived, mostly at once.",
+    False: "Nothing was bought.",
+}
 
 
 def routes(studio: Studio) -> APIRouter:

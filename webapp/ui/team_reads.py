@@ -23,6 +23,7 @@ from licensing import (
 )
 from licensing.budget_limits import Budget
 from licensing.db import now
+from licensing.seat_days import DayHigh
 from licensing.seats import Member
 from licensing.team_tables import Team
 from webapp.ui import people
@@ -90,17 +91,15 @@ def read_plan(session: Session, actor: Member) -> dict[str, Any]:
     overview = payments.overview(session, actor.organisation_id)
     today = now().date()
     first = today - timedelta(days=DAYS_SHOWN - 1)
-    days = seat_days.days(session, actor.organisation_id, first, today)
-    most = max((day.high_water for day in days), default=0) or 1
+    known = {day.day: day for day in seat_days.days(session, actor.organisation_id, first, today)}
+    days = [first + timedelta(days=number) for number in range(DAYS_SHOWN)]
+    highest = max((day.high_water for day in known.values()), default=0)
     return {
         "subscription": overview.subscription,
         "offered": tiers.offered(),
         "asking": seats.asking(session, actor.organisation_id),
-        "days": [
-            DayBar(day.day, day.high_water, day.high_water * 1000 // most, day.is_recorded)
-            for day in days
-        ],
-        "highest": max((day.high_water for day in days), default=0),
+        "days": [_bar(day, known.get(day), highest or 1) for day in days],
+        "highest": highest,
         "state": licence.standing(session),
         "off": list(model_switches.revoked(session).values()),
         "documents": documents.on_file(session, actor.organisation_id),
@@ -141,6 +140,14 @@ def limits_of(
 ) -> Limits:
     """Read the limits of one subject."""
     return _limits(budget_limits.limits(session, organisation_id), scope, id_)
+
+
+def _bar(day: date, known: DayHigh | None, most: int) -> DayBar:
+    """A day before the first record is a day without seats."""
+    if known is None:
+        return DayBar(day, 0, 0, is_recorded=True)
+    permille = known.high_water * 1000 // most
+    return DayBar(day, known.high_water, permille, is_recorded=known.is_recorded)
 
 
 def _limits(found: list[Budget], scope: str, subject_id: uuid.UUID | None) -> Limits:
