@@ -80,8 +80,13 @@ def find_live(session: Session, token: str) -> tuple["ApiKey", Member] | None:
     return None if row is None else (row[0], row[1])
 
 
+def is_due(key: "ApiKey") -> bool:
+    """Whether the use of a key is to be noted again."""
+    return key.last_used_at is None or key.last_used_at < now() - USED_EVERY
+
+
 def touch(session: Session, key_id: uuid.UUID) -> None:
-    """Note that a key was used, to the minute."""
+    """Note that a key was used, to the minute; of many requests at once, one writes."""
     stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < now() - USED_EVERY)
     session.execute(update(ApiKey).where(ApiKey.id == key_id, stale).values(last_used_at=now()))
 

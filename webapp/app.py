@@ -34,8 +34,7 @@ from webapp import (
     stripe_webhook,
     verify,
 )
-from webapp.api import account as api_account
-from webapp.api import generations as api_generations
+from webapp.api import v1
 from webapp.door import Door, Streams, watch
 from webapp.payment_settings import STANDIN_PATH
 from webapp.scim.application import build_scim
@@ -114,7 +113,7 @@ def build_studio(settings: Settings) -> Studio:
 def _add_routes(app: FastAPI, studio: Studio) -> None:
     for module in (health, sign_in, backchannel, agreements, licence, stripe_webhook):
         app.include_router(module.router)
-    for routed in (stream, media, gallery, keys, verify, api_generations, api_account):
+    for routed in (stream, media, gallery, keys, verify, v1):
         app.include_router(routed.routes(studio))
     app.add_api_route("/", _home)
     # The page library links this address from every page.

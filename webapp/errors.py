@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from inference.request import InvalidRequest
 from licensing.agreements import AgreementRequired
 from licensing.errors import AtelierError
 from webapp.identity import SignedOut
@@ -47,6 +48,10 @@ SENTENCES = {
 OUR_FAULT = "Something broke on our side. Try again; if it stays, tell your administrator."
 DATABASE_AWAY = "The database does not answer. Nothing was lost and nothing was charged; try again."
 
+# Programs ask here with a token, whatever they say that they accept; cookies open none of it.
+PROGRAM_PATHS = ("/v1/", "/scim/")
+RETRY_AFTER_SECONDS = 5  # about what a picture takes, and a new part of a minute's requests
+
 log = logging.getLogger("atelier.web")
 
 
@@ -70,8 +75,10 @@ def answer(request: Request, error: Exception) -> Response:
     if is_person:
         title = TITLES.get(status, "Something broke")
         return page("error.html", status=status, title=title, message=message)
-    headers = {"Cache-Control": "no-store"}
-    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+    said = {"code": code, "message": message}
+    if isinstance(error, InvalidRequest):
+        said["field"] = error.field
+    return JSONResponse({"error": said}, status, _headers(request, status))
 
 
 def answer_fault(request: Request, error: Exception) -> Response:
@@ -84,10 +91,22 @@ def answer_fault(request: Request, error: Exception) -> Response:
 
 def wants_page(request: Request) -> bool:
     """Whether a person in a browser looks at the answer, rather than a script."""
+    if request.url.path.startswith(PROGRAM_PATHS):
+        return False
     destination = request.headers.get("sec-fetch-dest")
     if destination is not None:
         return destination == "document"
     return "text/html" in request.headers.get("accept", "")
+
+
+def _headers(request: Request, status: int) -> dict[str, str]:
+    headers = {"Cache-Control": "no-store"}
+    if request.url.path.startswith(PROGRAM_PATHS):
+        if status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = 'Bearer realm="atelier"'
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return headers
 
 
 def _describe(error: Exception) -> tuple[int, str, str]:

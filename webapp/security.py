@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from licensing.errors import AtelierError, NotAllowed, NotFound
 from webapp import verify
 from webapp.door import PAGES
-from webapp.errors import answer
+from webapp.errors import PROGRAM_PATHS, answer
 from webapp.settings import Settings, is_loopback
 
 BODY_BYTES_MAX = 1_048_576  # prompts and forms are kilobytes
@@ -74,6 +74,8 @@ class Guard:
             return answer(request, TooLarge(f"A request to this address may have {most:,} bytes."))
         if _FETCHES_AN_ADDRESS.search(request.url.path):
             return answer(request, NotFound("There is nothing here."))
+        if request.url.path.startswith(PROGRAM_PATHS):
+            return None  # a token opens these, and no browser sends one by itself
         if is_foreign(request.headers, request.method, self._settings.url):
             return answer(
                 request,

@@ -3,7 +3,7 @@
 import re
 import uuid
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import httpx2
 import pytest
@@ -18,6 +18,7 @@ from licensing.db import now
 from licensing.errors import Conflict, NotFound
 from licensing.seats import Member
 from webapp import account
+from webapp.api.pace import Pace, TooManyRequests
 
 APPLE = {"model": "pocket-turbo", "prompt": "a red apple", "width": 128, "height": 128}
 
@@ -84,6 +85,86 @@ def test_the_same_idempotency_key_is_the_same_job_for_one_key_alone(work: Work) 
     assert (changed.status_code, changed.json()["error"]["code"]) == (409, "conflict")
 
 
+def test_a_field_that_nobody_knows_is_named_and_nothing_is_charged(work: Work) -> None:
+    program = caller(work, make_key(work)[1])
+    answer = program.post("/v1/generations", json={**APPLE, "widht": 256})
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "widht")
+    long = {"Idempotency-Key": "x" * 129}
+    assert program.post("/v1/generations", json=APPLE, headers=long).status_code == 422
+    for content in ("[]", "{", "null", '{"images": 1e999}', '{"seed": ' + "9" * 5000 + "}"):
+        wrong = program.post(
+            "/v1/generations", content=content, headers={"Content-Type": "application/json"}
+        )
+        assert wrong.status_code in {400, 422}, content
+        assert wrong.json()["error"]["message"]
+    assert work.balance().held_micros == 0
+
+
+def test_jobs_under_way_are_listed_and_too_many_say_when_to_come_again(work: Work) -> None:
+    program = caller(work, make_key(work)[1])
+    for _ in range(8):
+        assert program.post("/v1/generations", json=APPLE).status_code == 202
+    ninth = program.post("/v1/generations", json=APPLE)
+    assert (ninth.status_code, ninth.json()["error"]["code"]) == (429, "too_many_in_flight")
+    assert int(ninth.headers["retry-after"]) > 0
+    listed = program.get("/v1/generations", params={"state": "in_flight"}).json()
+    assert len(listed["generations"]) == 8
+
+
+def test_a_key_may_send_so_many_requests_a_minute() -> None:
+    clock = [0.0]
+    pace, one, other = Pace(2, lambda: clock[0]), uuid.uuid4(), uuid.uuid4()
+    pace.count(one)
+    pace.count(one)
+    with pytest.raises(TooManyRequests, match="2 requests"):
+        pace.count(one)
+    pace.count(other)
+    clock[0] = 61.0
+    pace.count(one)
+
+
+def test_other_sites_rules_are_for_cookies_and_not_for_keys(work: Work) -> None:
+    foreign = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
+    program = caller(work, make_key(work)[1])
+    assert program.post("/v1/generations", json=APPLE, headers=foreign).status_code == 202
+    victim = work.client()
+    assert victim.post("/v1/generations", json=APPLE, headers=foreign).status_code == 401
+    assert (
+        victim.post("/keys", data={"name": "x", "days": "30"}, headers=foreign).status_code == 403
+    )
+    asked = {**foreign, "Access-Control-Request-Method": "POST"}
+    preflight = program.options("/v1/generations", headers=asked)
+    assert "access-control-allow-origin" not in preflight.headers
+    page = {"Accept": "text/html", "Sec-Fetch-Dest": "document"}
+    refused = httpx2.get(f"{work.running.settings.url}/v1/account", headers=page, trust_env=False)
+    assert refused.json()["error"]["code"] == "key_refused"
+    assert refused.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_busy_key_writes_its_last_use_once_a_minute(work: Work) -> None:
+    key, token = make_key(work)
+    program = caller(work, token)
+
+    def used_at() -> datetime | None:
+        with work.running.database.read() as session:
+            row = session.get(ApiKey, key.id)
+            assert row is not None
+            return row.last_used_at
+
+    program.get("/v1/account")
+    first = used_at()
+    assert first is not None
+    program.get("/v1/account")
+    assert used_at() == first
+    with work.running.database.transaction() as session:
+        past = now() - timedelta(minutes=2)
+        session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=past))
+    program.get("/v1/account")
+    again = used_at()
+    assert again is not None
+    assert again > first - timedelta(seconds=1)
+
+
 def test_cancel_gives_the_money_back(work: Work) -> None:
     program = caller(work, make_key(work)[1])
     job = program.post("/v1/generations", json=APPLE).json()
@@ -135,6 +216,9 @@ def test_a_key_ends_by_revocation_by_time_and_with_its_member(work: Work) -> Non
     account.suspend(work.running.studio, admin, work.member.id)
     assert program.get("/v1/account").status_code == 401
     account.resume(work.running.studio, admin, work.member.id)
+    assert program.get("/v1/account").status_code == 401, "whoever returns makes new keys"
+    key, token = make_key(work, name="new")
+    program = caller(work, token)
     assert program.get("/v1/account").status_code == 200
     with work.running.database.transaction() as session:
         ends = update(ApiKey).where(ApiKey.id == key.id)

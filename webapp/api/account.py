@@ -1,21 +1,22 @@
 """/v1/account, /v1/models, /v1/quote: whose key it is, what it may spend and ask for."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends
+from starlette.requests import Request
 
 from inference import models, presence
 from licensing import budgets, ledger, seats
 from webapp import generate
-from webapp.api import caller
 from webapp.api.caller import Caller
 from webapp.studio import Studio
 
 
-def routes(studio: Studio) -> APIRouter:
-    """Return the routes; each asks for the key by itself."""
+def routes(studio: Studio, who: Callable[[Request], Caller]) -> APIRouter:
+    """Return the routes; each asks `who` calls by itself."""
     router = APIRouter(prefix="/v1")
-    By = Annotated[Caller, Depends(caller.reader(studio))]  # noqa: N806 - a type
+    By = Annotated[Caller, Depends(who)]  # noqa: N806 - a type
 
     @router.get("/account")
     def account(by: By) -> dict[str, Any]:

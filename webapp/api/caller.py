@@ -13,6 +13,7 @@ from licensing import api_keys
 from licensing.api_keys import ApiKey
 from licensing.errors import AtelierError
 from licensing.seats import Member
+from webapp.api.pace import Pace
 from webapp.studio import Studio
 
 HEADER_CHARACTERS_MAX = 200  # a key has 47
@@ -34,7 +35,11 @@ class Caller:
 
 
 def reader(studio: Studio) -> Any:
-    """Return the dependency that says who calls; it raises `KeyRefused`."""
+    """Return the dependency that says who calls; it raises `KeyRefused` and `TooManyRequests`.
+
+    One dependency serves all routes, so that they share one count of requests.
+    """
+    pace = Pace()
 
     def caller(request: Request) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -42,13 +47,17 @@ def reader(studio: Studio) -> Any:
             raise KeyRefused("Send your API key as `Authorization: Bearer atl_…`.")
         if len(token) > HEADER_CHARACTERS_MAX:
             raise KeyRefused("This is no API key.")
-        with studio.database.transaction() as session:
+        with studio.database.read() as session:
             found = api_keys.find_live(session, token.strip())
-            if found is None:
-                raise KeyRefused(
-                    "This API key is unknown, revoked or run out, or its member is suspended."
-                )
-            api_keys.touch(session, found[0].id)
-        return Caller(member=found[1], key=found[0])
+        if found is None:
+            raise KeyRefused(
+                "This API key is unknown, revoked or run out, or its member is suspended."
+            )
+        key, member = found
+        pace.count(key.id)
+        if api_keys.is_due(key):
+            with studio.database.transaction() as session:
+                api_keys.touch(session, key.id)
+        return Caller(member=member, key=key)
 
     return caller

@@ -1,27 +1,32 @@
 """/v1/generations: submit, read, list and cancel a generation; its pictures as files."""
 
 import uuid
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Header, Query
+from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse
 
 from inference import generations
 from inference.generations import IN_FLIGHT, Generation, Picture
+from inference.request import InvalidRequest
 from licensing.errors import NotFound
 from webapp import generate
-from webapp.api import caller
 from webapp.api.caller import Caller
 from webapp.studio import Studio
 
 LISTED, LISTED_MAX = 24, 60
+KEY_CHARACTERS_MAX = 128  # of the caller's idempotency key; ours stands before it in the row
+FIELD_SHOWN_MAX = 40  # of a field's name that we do not know
+FIELDS = frozenset({"prompt", "model", "width", "height", "images", "seed", "project"})
 MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp"}
 
 
-def routes(studio: Studio) -> APIRouter:
-    """Return the routes; each asks for the key by itself."""
+def routes(studio: Studio, who: Callable[[Request], Caller]) -> APIRouter:
+    """Return the routes; each asks `who` calls by itself."""
     router = APIRouter(prefix="/v1/generations")
-    By = Annotated[Caller, Depends(caller.reader(studio))]  # noqa: N806 - a type
+    By = Annotated[Caller, Depends(who)]  # noqa: N806 - a type
 
     @router.post("")
     def submit(
@@ -29,6 +34,10 @@ def routes(studio: Studio) -> APIRouter:
         fields: Annotated[dict[str, Any], Body()],
         idempotency_key: Annotated[str | None, Header()] = None,
     ) -> JSONResponse:
+        _require_known(fields)
+        if idempotency_key is not None and not 1 <= len(idempotency_key) <= KEY_CHARACTERS_MAX:
+            words = f"An Idempotency-Key has 1 to {KEY_CHARACTERS_MAX} characters."
+            raise InvalidRequest("idempotency_key", words)
         # Without a key of the caller's own, each request is a new job.
         once = f"api:{by.key.id}:{idempotency_key}" if idempotency_key else f"api:{uuid.uuid4()}"
         job = generate.submit(studio, by.member, fields, once, api_key_id=by.key.id)
@@ -36,12 +45,16 @@ def routes(studio: Studio) -> APIRouter:
         return JSONResponse(describe(job), 202, headers)
 
     @router.get("")
-    def finished(
+    def listing(
         by: By,
+        state: Literal["finished", "in_flight"] = "finished",
         before: uuid.UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=LISTED_MAX)] = LISTED,
     ) -> dict[str, Any]:
         with studio.database.read() as session:
+            if state == "in_flight":
+                waiting = [describe(job) for job in generations.active(session, by.member)]
+                return {"generations": waiting, "next": None}
             found = generations.page(session, by.member, before=before, limit=limit + 1)
             shown = [describe(job) for job in found[:limit]]
         has_more = len(found) > limit
@@ -68,6 +81,14 @@ def routes(studio: Studio) -> APIRouter:
         return _file(studio, by, generation_id, index, is_thumbnail=True)
 
     return router
+
+
+def _require_known(fields: dict[str, Any]) -> None:
+    """Refuse a field that would do nothing: it is a slip of the pen, and pictures cost money."""
+    unknown = sorted(set(fields) - FIELDS)
+    if unknown:
+        name, known = unknown[0][:FIELD_SHOWN_MAX], ", ".join(sorted(FIELDS))
+        raise InvalidRequest(name, f"There is no field “{name}”. Known: {known}.")
 
 
 def describe(job: Generation) -> dict[str, Any]:
