@@ -45,6 +45,7 @@ eval: $(VENV)/.installed-dev  ## Judge the pocket models and rewrite docs/pocket
 bench: $(VENV)/.installed-dev $(VENV)/.browser  ## Measure the pocket model and the page's latency
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/money.py
 	$(BIN)/python benchmarks/bills.py
 
 .PHONY: clean
