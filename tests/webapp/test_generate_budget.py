@@ -11,11 +11,12 @@ from sqlalchemy import func, select
 
 from inference.generations import Generation
 from inference.request import InvalidRequest
-from licensing import budget_limits, budgets, seats, teams
+from licensing import api_keys, budget_limits, budgets, seats, teams
 from licensing.audit import audit
 from licensing.budgets import BudgetExceeded, Scope
 from licensing.errors import Conflict
 from licensing.seats import Member
+from webapp import generate
 
 PICTURE_MICROS = 15_000
 
@@ -81,6 +82,29 @@ def test_sixty_submits_of_one_team_on_a_budget_for_ten_pictures(work: Work) -> N
     assert len(made) == 10
     assert {job.team_id for job in made} == {brand.id}
     assert held_pictures(work) == 10
+
+
+def test_a_key_with_a_budget_stops_while_its_member_goes_on(work: Work) -> None:
+    with work.running.database.transaction() as session:
+        key, _ = api_keys.create(session, work.member, name="nightly")
+    limit(work, "api_key", key.id, 3)
+    fields = {"prompt": "a red apple", "model": "pocket-turbo", "width": 128, "height": 128}
+
+    def by_key(number: int) -> Generation | str:
+        try:
+            return generate.submit(
+                work.running.studio, work.member, fields, f"n{number}", api_key_id=key.id
+            )
+        except BudgetExceeded as error:
+            return error.message
+
+    answers = race([functools.partial(by_key, number) for number in range(7)])
+    made = [answer for answer in answers if isinstance(answer, Generation)]
+    assert [job.api_key_id for job in made] == [key.id] * 3
+    refusals = [answer for answer in answers if isinstance(answer, str)]
+    assert all("budget of the API key “nightly” of $0.045 a day" in said for said in refusals)
+    assert work.submit().api_key_id is None
+    assert held_pictures(work) == 4
 
 
 def test_a_refused_submit_leaves_nothing_behind(work: Work) -> None:
