@@ -2,6 +2,7 @@
 
 import csv
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def test_a_table_is_downloaded_as_it_is_seen(page: Page, tmp_path: Path) -> None
 
 def test_a_month_s_statement_is_downloaded(page: Page) -> None:
     page.get_by_role("link", name="Bills").click()
-    page.get_by_text("November 2025").first.click()
+    page.locator("summary", has_text="November 2025").click()
     with page.expect_download() as started:
         page.get_by_role("link", name="Statement of November 2025 as PDF").click()
     assert started.value.suggested_filename.endswith("2025-11.pdf")
@@ -156,6 +157,46 @@ def test_it_fits_a_phone(page: Page, studio: Running, view: str) -> None:
     page.goto(f"{studio.settings.url}/finance?view={view}&month=2025-11")
     page.wait_for_selector("[data-view]:not([aria-busy])")
     assert_fits_a_phone(page)
+
+
+def test_money_comes_in_by_card_and_goes_back(page: Page) -> None:
+    page.get_by_role("button", name="Top up").click()
+    sheet = page.get_by_role("dialog")
+    expect(sheet.get_by_label("$25")).to_be_focused()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    amount = sheet.get_by_label("Another amount, $5.00 to $10,000.00")
+    expect(amount).to_be_focused()
+    amount.fill("4.99")
+    page.keyboard.press("Enter")
+    expect(sheet.get_by_role("alert")).to_contain_text("$5.00")
+    amount.fill("60")
+    page.keyboard.press("Enter")
+    page.get_by_label("Card number").fill("4242 4242 4242 4242")
+    page.get_by_label("Expiry").fill("12/40")
+    page.get_by_label("Security code").fill("123")
+    page.get_by_role("button", name="Pay $60.00").click()
+    expect(page.get_by_text("Thank you.")).to_be_visible()
+    row = page.get_by_role("table", name="Payments, newest first").get_by_role("row").nth(1)
+    until(page, row.is_visible)
+    expect(row).to_contain_text("$60.00")
+    row.get_by_role("button", name="Pay back").click()
+    sheet.get_by_label("Amount in US dollars").fill("10")
+    sheet.get_by_label("Reason").fill("Too much")
+    sheet.get_by_role("button", name="Pay back").click()
+    expect(page.locator("#news")).to_be_focused()
+    expect(page.get_by_role("row", name="Paid back Too much")).to_contain_text("\u2212$10.00")
+
+
+def until(page: Page, is_so: Callable[[], bool]) -> None:
+    """Look at the page again until the provider's message has been applied."""
+    for _ in range(40):
+        if is_so():
+            return
+        page.wait_for_timeout(250)
+        page.reload()
+        page.wait_for_selector("[data-view]:not([aria-busy])")
+    pytest.fail("the payment was never confirmed")
 
 
 def test_an_address_that_cannot_be_read_leads_back(page: Page, studio: Running) -> None:

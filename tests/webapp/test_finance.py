@@ -182,6 +182,9 @@ def test_every_table_is_a_file_with_the_same_rows(desks: Desks) -> None:
     assert [(row["day"], row["spent_usd"]) for row in days] == [("2025-11-03", "0.105000")]
     assert [row["amount_usd"] for row in rows("what=money")] == ["10.000000"]
     assert [row["remaining_usd"] for row in rows("what=lots")] == ["9.895000"]
+    bills = {row["month"]: row["amount_usd"] for row in rows("what=bills")}
+    assert bills["2025-11"] == "0.105000"
+    assert rows("what=payments") == rows("what=invoices") == []
 
 
 def test_a_month_s_files_are_there_while_it_is_open(desks: Desks) -> None:

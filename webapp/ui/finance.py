@@ -1,7 +1,7 @@
 """The finance page: what is left and for how long, what a month cost, and the bill as files.
 
-Each handler asks who is there. `webapp.ui.finance_view` draws the page, `webapp.ui.finance_files`
-writes what can be taken away, `webapp.ui.finance_forms` has what can be changed. Mounted by
+Each handler asks who is there. `webapp.ui.finance_view` draws the page, `finance_tables` and
+`finance_files` write what can be taken away, `finance_forms` has what can be changed. Mounted by
 `webapp.app`.
 """
 
@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from licensing.seats import Member, Page
 from webapp.studio import Studio
-from webapp.ui import desk, finance_files, finance_forms, finance_view
+from webapp.ui import desk, finance_files, finance_forms, finance_tables, finance_view
 from webapp.ui.finance_view import Asked, Before, View
 
 
@@ -49,9 +49,9 @@ def routes(studio: Studio) -> APIRouter:
             )
 
     @router.get("/table.csv", response_class=Response)
-    def table(reader: Reader, asked: Asked, what: finance_files.Table) -> Response:
+    def table(reader: Reader, asked: Asked, what: finance_tables.Table) -> Response:
         with studio.database.read() as session:
-            return finance_files.table(session, reader.organisation_id, asked, what)
+            return finance_tables.table(session, reader.organisation_id, asked, what)
 
     @router.get("/files/{name}", response_class=Response)
     def month_file(reader: Reader, asked: Asked, name: str) -> Response:

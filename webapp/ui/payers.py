@@ -34,7 +34,7 @@ def read_notices(overview: Overview, wallet: Wallet, *, paid: bool | None = None
     found: list[Word] = []
     if paid is True:
         found.append(
-            Word("good", "Thank you. The balance changes when the payment is confirmed: seconds.")
+            Word("good", "Thank you. The balance has it as soon as the payment is confirmed.")
         )
     elif paid is False:
         found.append(Word("care", "The payment was not finished, and nothing was charged."))
