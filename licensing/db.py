@@ -45,6 +45,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def in_transaction() -> bool:
+    """Whether this thread has a transaction open; whoever asks a network first makes sure not."""
+    return _open_transaction.get()
+
+
 def connect(url: str) -> "Database":
     """Describe the database at `url` (postgresql://...); nothing is opened until first use."""
     timeouts = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS}"

@@ -16,7 +16,7 @@ from licensing.audit import audit
 from licensing.db import Database
 from licensing.money import MICROS_PER_USD
 from licensing.payments import cards, events, top_ups
-from licensing.payments.tables import Payment, PaymentEvent
+from licensing.payments.tables import Payment, PaymentCustomer, PaymentEvent
 from webapp.payments import intake
 
 USD = MICROS_PER_USD
@@ -256,7 +256,7 @@ def test_what_failed_is_tried_again_and_can_be_replayed(
 ) -> None:
     told = succeeded(payment)
     with database.transaction() as session:
-        session.delete(session.get_one(cards.PaymentCustomer, nord.id))
+        session.delete(session.get_one(PaymentCustomer, nord.id))
     assert intake.receive(database, told) == "failed"
     with database.read() as session:
         assert [event.id for event in events.find(session, limit=9, only_open=True)] == [told["id"]]

@@ -52,7 +52,8 @@ class Desk:
         """Pay on the hosted page; what the provider has to say about it is still held."""
         url = payments.start_top_up(self.studio, self.team.finance, usd * USD, save_card=save_card)
         self.standin.pay(url, card)
-        return self.rows(Payment)[-1]
+        payment: Payment = self.rows(Payment)[-1]
+        return payment
 
     def saved_card(self, card: str = OK) -> None:
         """Save a card on the hosted page, and be told of it."""

@@ -14,6 +14,7 @@ from typing import Any
 import requests
 import stripe
 
+from licensing.db import in_transaction
 from licensing.errors import AtelierError, Conflict
 from webapp.payment_settings import PaymentSettings
 from webapp.studio import Studio
@@ -83,8 +84,17 @@ def connect(studio: Studio) -> stripe.StripeClient:
         settings.secret_key,
         base_addresses={"api": settings.api_base} if settings.api_base else None,
         max_network_retries=RETRIES,
-        http_client=stripe.RequestsClient(timeout=ANSWER_SECONDS_MAX, session=session),
+        http_client=OutsideTransactions(timeout=ANSWER_SECONDS_MAX, session=session),
     )
+
+
+class OutsideTransactions(stripe.RequestsClient):
+    """Refuses to wait for the provider while rows are locked: that is a fault of ours."""
+
+    def request(self, *arguments: Any, **named: Any) -> Any:
+        """Send a request; no transaction may be open in this thread."""
+        assert not in_transaction(), "the provider is asked with no transaction open"
+        return super().request(*arguments, **named)
 
 
 @contextmanager
