@@ -127,6 +127,8 @@ def test_one_key_is_one_request(standin: Standin) -> None:
     with pytest.raises(stripe.IdempotencyError):
         create({"name": "Two"}, {"idempotency_key": "k1"})
     assert len(standin.client.v1.customers.list().data) == 1
+    standin.control("/advance", days=1)
+    assert create({"name": "One"}, {"idempotency_key": "k1"}).id != first.id, "keys last a day"
 
 
 def test_wrong_requests_are_refused_as_stripe_refuses_them(standin: Standin) -> None:

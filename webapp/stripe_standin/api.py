@@ -26,6 +26,7 @@ from webapp.stripe_standin.routes import ROUTES, Handler
 from webapp.stripe_standin.store import Object, Store, expanded, new_id
 
 IDEMPOTENCY_KEY_MAX = 255  # Stripe's own
+KEY_SECONDS = 24 * 3600  # how long an answer is given again; Stripe's own
 # Answers that are given again for the same key; what was refused unread may be tried again.
 KEPT_STATUSES = (200, 402)
 
@@ -81,10 +82,16 @@ def _once(store: Store, request: Request, handler: Handler, body: str) -> Respon
         raise StripeProblem("An idempotency key has 255 characters at most.")
     asked = hashlib.sha256(f"{request.url.path}\n{body}".encode()).hexdigest()
     earlier = store.answers.get(key)
-    if earlier is None:
+    if earlier is None or earlier["at"] + KEY_SECONDS <= store.now():
+        store.answers.pop(key, None)  # the newest stands last: the oldest are forgotten first
         status, answer = _attempt(store, request, handler, body)
         if status in KEPT_STATUSES:
-            store.answers[key] = {"asked": asked, "status": status, "answer": answer}
+            store.answers[key] = {
+                "asked": asked,
+                "at": store.now(),
+                "status": status,
+                "answer": answer,
+            }
         return JSONResponse(answer, status)
     if earlier["asked"] != asked:
         raise KeyReused(

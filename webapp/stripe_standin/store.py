@@ -44,8 +44,8 @@ PREFIXES = {
     "subscription_item": "si",
     "subscription_schedule": "sub_sched",
 }
-EVENTS_KEPT_MAX = 1_000  # the file is written whole: some megabytes at most
-ANSWERS_KEPT_MAX = 1_000
+EVENTS_KEPT_MAX = 500  # the file is written whole, on the event loop: some 2 MB in 20 ms
+ANSWERS_KEPT_MAX = 500
 
 
 class Store:
