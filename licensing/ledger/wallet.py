@@ -7,10 +7,9 @@ wallet itself is a row of `wallet_change` with its author and reason.
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from licensing.db import now
 from licensing.errors import AtelierError
 from licensing.ledger import statements
 from licensing.ledger.tables import Account, WalletChange
@@ -158,7 +157,7 @@ def _record(
             credit_limit_micros=credit_limit_micros,
             reason=reason,
             author_id=author_id,
-            at=now(),
+            at=func.statement_timestamp(),
         )
     )
     session.flush()
