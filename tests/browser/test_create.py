@@ -149,7 +149,7 @@ def test_a_model_that_cannot_run_is_shown_with_its_reason(page: Page) -> None:
     page.locator("#model summary").click()
     expect(page.get_by_role("radio", name="Krea 2 Turbo")).to_be_disabled()
     card = page.locator(".choice-card", has_text="Krea 2 Turbo")
-    expect(card).to_contain_text(re.compile("needs a GPU|not on this machine|stated yet"))
+    expect(card).to_contain_text(re.compile("needs a GPU|not on this machine|atelier attest"))
 
 
 def test_without_a_worker_the_page_says_why_a_job_waits(page: Page, work: Work) -> None:
