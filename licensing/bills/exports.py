@@ -69,6 +69,8 @@ def export(
         bill = close.find_month(session, organisation_id, year, month)
         stored = {file.format: file for file in close.files(session, organisation_id, year, month)}
     if bill is not None and bill.closed_at is not None:
+        if format_.name not in stored:
+            raise NotFound(f"This month was closed before there was a format {format_.name!r}.")
         return _closed(database, bill, stored[format_.name], format_)
     return _open(database, organisation_id, year, month, format_)
 
