@@ -206,6 +206,9 @@ def test_the_control_page_shows_and_refuses_in_words(standin: Standin) -> None:
     shown = standin.http.get("/stripe-standin/control", headers=browser).text
     for words in ("No money moves", "payment_intent.succeeded", "$10.00", "We lose"):
         assert words in shown
+    standin.control("/hold", on=False)
+    shown = standin.http.get("/stripe-standin/control", headers=browser).text
+    assert "Deliver the oldest first" in shown, "what is held can still be sent"
     twice = standin.http.post(
         "/stripe-standin/control/disputes", data={"charge": intent.id}, headers=browser
     )
