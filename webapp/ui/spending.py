@@ -4,7 +4,7 @@ Reads the sums and lines of `licensing.usage_sums`; what to look at is a `Wanted
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from inference.models import CATALOGUE
 from licensing import usage_sums
-from licensing.usage_sums import Drill
+from licensing.usage_sums import Drill, Filters, Sum
 from webapp.ui.months import Month, axis_top, same_day_before
 from webapp.ui.wanted import NONE_WORDS, NOTHING, By, Wanted
 
@@ -34,16 +34,6 @@ class Spent:
             self.images + other.images,
             self.amount_micros + other.amount_micros,
         )
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What one group used on one day."""
-
-    day: date
-    key: str
-    name: str
-    spent: Spent
 
 
 @dataclass(frozen=True)
@@ -96,25 +86,35 @@ class Usage:
 
 
 def read_usage(session: Session, organisation_id: uuid.UUID, wanted: Wanted, today: date) -> Usage:
-    """Read and add up what the address asks for."""
-    by, days_only = wanted.by, wanted.by in {By.DAY, By.GENERATION}
-    ways = [usage_sums.By.DAY] if days_only else [usage_sums.By.DAY, usage_sums.By(by)]
-    sums = usage_sums.summary(
-        session, organisation_id, *wanted.month.bounds, by=ways, filters=wanted.conditions
-    )
-    cells = [
-        Cell(
-            date.fromisoformat(one.keys[0]),
-            one.keys[-1] or NOTHING,
-            name_of(by, one.keys[-1], one.names[-1]),
-            Spent(one.generations, one.images, one.amount_micros),
-        )
-        for one in sums
-    ]
+    """Read and add up what the address asks for.
+
+    The chart has every day of the month; table and total are those of one day, if one is asked
+    for. The first groups are read day by day, one at a time: a thousand members by thirty days
+    would be read to draw five colours.
+    """
+    of_day = _by_day(session, organisation_id, wanted.month, wanted.conditions)
     picked = wanted.key_of(By.DAY)
-    only = date.fromisoformat(picked) if picked else None
+    looked_at = {day: s for day, s in of_day.items() if not picked or day.isoformat() == picked}
+    groups = _groups(session, organisation_id, wanted, looked_at)
+    series = {
+        group.series: _by_day(
+            session, organisation_id, wanted.month, wanted.only(wanted.by, group.key).conditions
+        )
+        for group in groups
+        if group.series
+    }
+    names = {group.series: group.name for group in groups if group.series}
+    axis = axis_top(max((spent.amount_micros for spent in of_day.values()), default=0))
+    bars = [
+        Bar(
+            day,
+            of_day.get(day, Spent()),
+            tuple(_blocks(day, of_day.get(day, Spent()), series, names, axis)),
+        )
+        for day in wanted.month.days
+    ]
     before = _before(session, organisation_id, wanted, today)
-    return draw(cells, wanted.month, by, before, only=only)
+    return Usage(sum(looked_at.values(), Spent()), before, groups, bars, axis)
 
 
 def read_lines(session: Session, organisation_id: uuid.UUID, wanted: Wanted) -> Drill:
@@ -167,60 +167,73 @@ def _before(
     return Spent(sums.generations, sums.images, sums.amount_micros)
 
 
-def draw(
-    cells: Sequence[Cell], month: Month, by: By, before: Spent | None, *, only: date | None = None
-) -> Usage:
-    """Add the cells up: a table, and a chart of days whose colours are the table's first rows.
-
-    The chart has every day of the month; table and total are those of the day `only`, if given.
-    """
-    is_plain = by in {By.DAY, By.GENERATION}
-    looked_at = [cell for cell in cells if only is None or cell.day == only]
-    groups = [] if by is By.GENERATION else _groups(looked_at, by)
-    colours = {group.key: group.series for group in groups}
-    names = {group.series: group.name for group in groups if group.series}
-    per_day: dict[date, dict[int, Spent]] = {day: {} for day in month.days}
-    for cell in cells:
-        sums = per_day[cell.day]
-        series = 1 if is_plain else colours.get(cell.key, 0)
-        sums[series] = sums.get(series, Spent()) + cell.spent
-    totals = {day: sum(sums.values(), Spent()) for day, sums in per_day.items()}
-    axis = axis_top(max((spent.amount_micros for spent in totals.values()), default=0))
-    bars = [
-        Bar(day, totals[day], tuple(_blocks(sums, {} if is_plain else names, axis)))
-        for day, sums in per_day.items()
-    ]
-    total = sum((cell.spent for cell in looked_at), Spent())
-    return Usage(total, before, groups, bars, axis)
+def _by_day(
+    session: Session, organisation_id: uuid.UUID, month: Month, conditions: Filters
+) -> dict[date, Spent]:
+    sums = usage_sums.summary(
+        session, organisation_id, *month.bounds, by=usage_sums.By.DAY, filters=conditions
+    )
+    return {date.fromisoformat(one.key): _spent(one) for one in sums}
 
 
-def _groups(cells: Sequence[Cell], by: By) -> list[Group]:
-    sums: dict[str, Spent] = {}
-    names: dict[str, str] = {}
-    for cell in cells:
-        key = cell.day.isoformat() if by is By.DAY else cell.key
-        sums[key] = sums.get(key, Spent()) + cell.spent
-        names.setdefault(key, cell.name)
-    most = max((spent.amount_micros for spent in sums.values()), default=0) or 1
+def _groups(
+    session: Session, organisation_id: uuid.UUID, wanted: Wanted, of_day: Mapping[date, Spent]
+) -> list[Group]:
+    """The rows of the table; only the first ones have a colour of their own."""
+    by = wanted.by
+    if by is By.GENERATION:
+        return []
     if by is By.DAY:
-        order = sorted(sums, reverse=True)
+        rows = [(day.isoformat(), day.isoformat(), of_day[day]) for day in sorted(of_day)][::-1]
     else:
-        order = sorted(sums, key=lambda key: (-sums[key].amount_micros, names[key], key))
+        sums = usage_sums.summary(
+            session,
+            organisation_id,
+            *wanted.bounds,
+            by=usage_sums.By(by),
+            filters=wanted.conditions,
+        )
+        rows = [(s.key or NOTHING, name_of(by, s.key, s.name), _spent(s)) for s in sums]
+        rows.sort(key=lambda row: (-row[2].amount_micros, row[1], row[0]))
+    most = max((spent.amount_micros for _, _, spent in rows), default=0) or 1
     return [
         Group(
             key,
-            names[key],
-            sums[key],
-            max(sums[key].amount_micros, 0) * 1000 // most,
+            name,
+            spent,
+            max(spent.amount_micros, 0) * 1000 // most,
             0 if by is By.DAY or place > SERIES_MAX else place,
         )
-        for place, key in enumerate(order, 1)
+        for place, (key, name, spent) in enumerate(rows, 1)
     ]
 
 
-def _blocks(sums: dict[int, Spent], names: dict[int, str], axis_micros: int) -> Iterable[Block]:
-    """The parts of one bar from its foot up; "all others" last."""
-    for series in sorted(sums, key=lambda one: one or SERIES_MAX + 1):
-        amount = sums[series].amount_micros
-        name = names.get(series, "All others") if names else "Spent"
-        yield Block(series, name, amount, max(amount, 0) * 10_000 // axis_micros / 10)
+def _blocks(
+    day: date,
+    spent: Spent,
+    series: Mapping[int, Mapping[date, Spent]],
+    names: Mapping[int, str],
+    axis_micros: int,
+) -> Iterable[Block]:
+    """The parts of one bar from its foot up; "all others" last. One colour where nothing is."""
+
+    def block(number: int, name: str, amount_micros: int) -> Block:
+        permille = max(amount_micros, 0) * 10_000 // axis_micros / 10
+        return Block(number, name, amount_micros, permille)
+
+    if not series:
+        if spent.generations or spent.amount_micros:
+            yield block(1, "Spent", spent.amount_micros)
+        return
+    rest = spent.amount_micros
+    for number in sorted(series):
+        if day in series[number]:
+            amount = series[number][day].amount_micros
+            rest -= amount
+            yield block(number, names[number], amount)
+    if rest:
+        yield block(0, "All others", rest)
+
+
+def _spent(one: Sum) -> Spent:
+    return Spent(one.generations, one.images, one.amount_micros)
