@@ -98,7 +98,7 @@ def test_one_picture_goes_the_whole_way(studio: Running, gpu_worker: WorkerProce
     finance = studio.browser()
     sign_in(finance, "demo-finance")
     month = datetime.now(UTC).strftime("%Y-%m")
-    bill = finance.get("/finance/usage.csv", params={"month": month}).raise_for_status().text
+    bill = finance.get("/finance/files/csv", params={"month": month}).raise_for_status().text
     lines = list(csv.DictReader(io.StringIO(bill)))
     assert [line["amount_micros"] for line in lines] == [str(price.total_micros)]
     with studio.database.read() as session:
