@@ -1,11 +1,13 @@
 """/scim/v2/Groups: teams as a directory pushes them; and what a directory asks about us."""
 
+import functools
 import uuid
 from contextlib import ExitStack
 
 import pytest
 from directory_at_work import ENTERPRISE, GROUP, Push, connect, open_push
 from factories import team
+from racing import race
 
 from licensing import teams
 
@@ -79,6 +81,18 @@ def test_names_are_unique_and_strangers_join_no_group(push: Push) -> None:
     assert push.patch(place, rename).status_code == 404
     wrong = {**body, "displayName": "Press", "members": [{"value": "ada"}]}
     assert push.client.post("/Groups", json=wrong).status_code == 400
+
+
+def test_members_that_are_pushed_at_once_all_arrive(push: Push) -> None:
+    people = [push.user(name) for name in ("ada", "bea", "cid", "dan")]
+    made = push.group("Brand")
+
+    def join(user: dict[str, object]) -> int:
+        one = {"op": "Add", "path": "members", "value": [{"value": user["id"]}]}
+        return push.patch(f"/Groups/{made['id']}", one).status_code
+
+    assert race([functools.partial(join, user) for user in people]) == [200] * 4
+    assert len(names(push, made)) == 4
 
 
 def test_a_directory_learns_what_it_may_ask(push: Push) -> None:

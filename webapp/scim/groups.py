@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from licensing import teams
+from licensing import actors, teams
 from licensing.actors import Directory
 from licensing.team_tables import Team
 from webapp.scim import dialects
@@ -28,8 +28,12 @@ from webapp.studio import Studio
 
 def add_routes(app: FastAPI, studio: Studio) -> None:
     """Add /Groups; each route asks who calls."""
+    _add_reading(app, studio)
+    _add_writing(app, studio)
+
+
+def _add_reading(app: FastAPI, studio: Studio) -> None:
     By = Annotated[Caller, Depends(reader(studio))]  # noqa: N806 - a type
-    Body = Annotated[dict[str, Any], Depends(read_body)]  # noqa: N806 - a type
     url = f"{studio.settings.url}{PATH}"
 
     @app.get("/Groups")
@@ -52,6 +56,12 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
             group = _find(session, by.actor, group_id, url)
         return reply(group, Context.RESOURCE_QUERY_RESPONSE, response_parameters=shown(asked))
 
+
+def _add_writing(app: FastAPI, studio: Studio) -> None:
+    By = Annotated[Caller, Depends(reader(studio))]  # noqa: N806 - a type
+    Body = Annotated[dict[str, Any], Depends(read_body)]  # noqa: N806 - a type
+    url = f"{studio.settings.url}{PATH}"
+
     @app.post("/Groups")
     def create(by: By, body: Body) -> Response:
         by.require("groups:write")
@@ -69,6 +79,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         by.require("groups:write")
         group = _validated(body, Context.RESOURCE_REPLACEMENT_REQUEST)
         with studio.database.transaction() as session:
+            actors.require_admin(session, by.actor)  # one change at a time reads and writes
             before = _find(session, by.actor, group_id, url)
             require_version(request, before)
             answer = _carry_out(session, by.actor, before, group, url)
@@ -81,6 +92,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
             dialects.tidy(body), scim_ctx=Context.RESOURCE_PATCH_REQUEST, scim_policy=POLICY
         )
         with studio.database.transaction() as session:
+            actors.require_admin(session, by.actor)  # one change at a time reads and writes
             before = _find(session, by.actor, group_id, url)
             require_version(request, before)
             after = before.model_copy(deep=True)

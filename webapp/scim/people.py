@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from licensing import provisioning, roster, teams
+from licensing import actors, provisioning, roster, teams
 from licensing.actors import Directory
 from licensing.errors import NotFound
 from licensing.provisioning import Known, Person
@@ -80,6 +80,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         by.require("users:write")
         user = validated(body, Context.RESOURCE_REPLACEMENT_REQUEST)
         with studio.database.transaction() as session:
+            actors.require_admin(session, by.actor)  # one change at a time reads and writes
             known = provisioning.find(session, by.actor, resource_id(user_id))
             require_version(request, as_user(session, known, url))
             changed = _carry_out(session, by.actor, known.member, user)
@@ -93,6 +94,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
             dialects.tidy(body), scim_ctx=Context.RESOURCE_PATCH_REQUEST, scim_policy=POLICY
         )
         with studio.database.transaction() as session:
+            actors.require_admin(session, by.actor)
             known = provisioning.find(session, by.actor, resource_id(user_id))
             user = as_user(session, known, url)
             require_version(request, user)
