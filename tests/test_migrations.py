@@ -13,6 +13,7 @@ import inference.presence
 import licensing.agreements
 import licensing.api_keys
 import licensing.bills.tables
+import licensing.block_list
 import licensing.budget_limits
 import licensing.budgets
 import licensing.directories
@@ -42,6 +43,7 @@ ROOMS_WITH_TABLES: tuple[ModuleType, ...] = (
     licensing.agreements,
     licensing.api_keys,
     licensing.bills.tables,
+    licensing.block_list,
     licensing.budget_limits,
     licensing.budgets,
     licensing.documents,
