@@ -32,10 +32,24 @@ class Entry:
 
 
 def post(session: Session, entry: Entry) -> Transfer:
-    """Move it. The wallet's lock is ours, and nothing was posted under this key."""
-    values = {**vars(entry), "key": stored_key(entry.kind, entry.key)}
-    made: Transfer = session.scalars(select(Transfer).from_statement(statements.POST), values).one()
+    """Write it and move it. The wallet's lock is ours, and nothing was posted under this key."""
+    made = enter(session, entry)
+    move(session, made)
     return made
+
+
+def enter(session: Session, entry: Entry) -> Transfer:
+    """Write it down; the wallet is neither changed nor locked yet."""
+    values = {**vars(entry), "key": stored_key(entry.kind, entry.key)}
+    made: Transfer = session.scalars(
+        select(Transfer).from_statement(statements.ENTER), values
+    ).one()
+    return made
+
+
+def move(session: Session, made: Transfer) -> None:
+    """Change the wallet by what was written down; locks it."""
+    session.execute(statements.MOVE, {"transfer_id": made.id})
 
 
 def posted(session: Session, entry: Entry) -> Transfer | None:

@@ -10,7 +10,7 @@ from licensing.errors import Conflict, NotFound
 from licensing.ledger import statements
 from licensing.ledger.funds import top_up_of
 from licensing.ledger.lots import lot_of, take
-from licensing.ledger.posting import Entry, post, posted
+from licensing.ledger.posting import Entry, enter, move, post, posted
 from licensing.ledger.tables import Hold, Transfer
 from licensing.ledger.wallet import checked_words, lock
 from licensing.money import checked, format_usd
@@ -75,8 +75,7 @@ def refund_generation(
     is a `Conflict`. The same `key` again moves nothing. Raises `NotFound` if it was never charged.
     """
     checked_words(reason)
-    charge = _charge_of(session, generation_id)
-    lock(session, charge.organisation_id)
+    charge = _lock_charge(session, generation_id)
     entry = Entry(
         organisation_id=charge.organisation_id,
         kind="refund_generation",
@@ -94,14 +93,8 @@ def refund_generation(
     left_micros = charge.amount_micros - _returned_micros(session, charge)
     if amount_micros > left_micros:
         raise Conflict(f"At most {format_usd(left_micros)} of this charge is left to give back.")
-    made = post(session, entry)
-    values = {
-        "organisation_id": charge.organisation_id,
-        "settle_id": charge.id,
-        "transfer_id": made.id,
-        "amount_micros": amount_micros,
-    }
-    session.execute(statements.GIVE_BACK, values)
+    made = enter(session, entry)
+    # The day's sums lock a row that a finishing job locks before the wallet: so do we.
     usage.correct(
         session,
         generation_id=generation_id,
@@ -110,14 +103,24 @@ def refund_generation(
         author_id=author_id,
         transfer_id=made.id,
     )
+    move(session, made)
+    values = {
+        "organisation_id": charge.organisation_id,
+        "settle_id": charge.id,
+        "transfer_id": made.id,
+        "amount_micros": amount_micros,
+    }
+    session.execute(statements.GIVE_BACK, values)
     return made
 
 
-def _charge_of(session: Session, generation_id: uuid.UUID) -> Transfer:
+def _lock_charge(session: Session, generation_id: uuid.UUID) -> Transfer:
+    """Find what a generation was charged; two refunds of it come one after the other."""
     query = (
         select(Transfer)
         .join(Hold, Hold.id == Transfer.hold_id)
         .where(Hold.generation_id == generation_id)
+        .with_for_update(of=Hold)
     )
     found = session.scalars(query).one_or_none()
     if found is None:

@@ -136,26 +136,30 @@ LOCK_WALLET = text(
     """
 )
 
-# One movement between two accounts of an organisation, one of which is its (locked) wallet.
-POST = text(
+# One movement between two accounts of an organisation, one of which is its wallet.
+ENTER = text(
     """
-    WITH entry AS (
-        INSERT INTO transfer (organisation_id, kind, source_id, destination_id, amount_micros,
-                              key, origin_id, author_id, note, at)
-        SELECT :organisation_id, :kind, source.id, destination.id, :amount_micros, :key,
-               CAST(:origin_id AS bigint), CAST(:author_id AS uuid), :note, statement_timestamp()
-          FROM account AS source JOIN account AS destination USING (organisation_id)
-         WHERE organisation_id = :organisation_id
-           AND source.kind = :source AND destination.kind = :destination
-        RETURNING *
-    ), wallet AS (
-        UPDATE account
-           SET settled_micros = account.settled_micros
-             + CASE WHEN account.id = entry.source_id THEN -:amount_micros ELSE :amount_micros END
-          FROM entry
-         WHERE account.id IN (entry.source_id, entry.destination_id) AND account.kind = 'wallet'
-    )
-    SELECT * FROM entry
+    INSERT INTO transfer (organisation_id, kind, source_id, destination_id, amount_micros,
+                          key, origin_id, author_id, note, at)
+    SELECT :organisation_id, :kind, source.id, destination.id, :amount_micros, :key,
+           CAST(:origin_id AS bigint), CAST(:author_id AS uuid), :note, statement_timestamp()
+      FROM account AS source JOIN account AS destination USING (organisation_id)
+     WHERE organisation_id = :organisation_id
+       AND source.kind = :source AND destination.kind = :destination
+    RETURNING *
+    """
+)
+
+# What an entry means for its wallet; locks it.
+MOVE = text(
+    """
+    UPDATE account
+       SET settled_micros = account.settled_micros
+         + CASE WHEN account.id = transfer.source_id
+                THEN -transfer.amount_micros ELSE transfer.amount_micros END
+      FROM transfer
+     WHERE transfer.id = :transfer_id AND account.kind = 'wallet'
+       AND account.id IN (transfer.source_id, transfer.destination_id)
     """
 )
 
