@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from desks import Desks, open_desks
 
-from licensing import api_keys, budgets, teams
+from licensing import api_keys, budgets, plans, teams
 from licensing.money import format_usd
 from webapp import account
 
@@ -58,6 +58,8 @@ def test_a_budget_is_set_shown_and_lifted(desks: Desks) -> None:
         ("month", "$20.00"),
     }
     assert 'value="1.500000"' in client.get(sheet).text
+    nothing = words(client.post(sheet, data={"day": "0", "month": "0.000000"}))
+    assert "$0.00 a day · $0.00 a month" in nothing, "0 stops new work, as the sheet says"
     assert "no limit" in words(client.post(sheet, data={"day": "", "month": ""}))
     default = "/team/budgets/organisation_default/all"
     assert "$5.00 a day" in words(client.post(default, data={"day": "5"}))
@@ -154,3 +156,27 @@ def test_a_stranger_meets_nothing_of_another_organisation(desks: Desks) -> None:
     creators = desks.ask(desks.team.creator)
     assert creators.get("/team/view?view=access").status_code == 403
     assert creators.post("/team/groups", data={"name": "x"}).status_code == 403
+
+
+def test_an_enterprise_owner_connects_the_directory_and_turns_its_token(desks: Desks) -> None:
+    client = desks.ask(desks.team.owner)
+    assert "comes with the Enterprise plan" in words(client.get("/team/view?view=joining"))
+    with desks.running.database.transaction() as session:
+        plans.change_tier(session, desks.team.owner.organisation_id, "enterprise", ceiling=60)
+    connected = client.post("/team/directory", data={"provider": "demo", "policy": "seat"})
+    assert "The directory is connected" in words(connected)
+    made = client.post("/team/directory/tokens", data={"label": "Entra"})
+    token = re.search(r'wrap" role="status">([^<]{20,})<', made.text)
+    assert token is not None
+    found = httpx2.get(
+        f"{desks.running.settings.url}/scim/v2/Users",
+        headers={"Authorization": f"Bearer {token[1]}"},
+        trust_env=False,
+    )
+    assert found.json()["totalResults"] == 5
+    address = re.search(r"/team/directory/tokens/[0-9a-f-]{36}", made.text)
+    assert address is not None
+    assert "the old one holds for a day" in words(client.post(f"{address[0]}/rotate"))
+    assert "dead from now on" in words(client.post(f"{address[0]}/revoke"))
+    admin = desks.ask(desks.team.admin)
+    assert admin.post("/team/directory/tokens", data={"label": "x"}).status_code == 403

@@ -16,6 +16,7 @@ from webapp.ui import (
     leavers,
     team_access,
     team_budgets,
+    team_directory,
     team_groups,
     team_joining,
     team_members,
@@ -60,14 +61,16 @@ def routes(studio: Studio) -> APIRouter:
             return team_view.draw(studio, actor, View.PLAN, news=team_plan.NEWS[bool(seats)])
         return team_view.draw(studio, actor, view, q, part, before_id=before)
 
-    for part_of_page in (
+    parts = (
         leavers,
         team_groups,
         team_budgets,
         team_plan,
         team_joining,
+        team_directory,
         team_access,
         team_members,
-    ):
+    )
+    for part_of_page in parts:
         router.include_router(part_of_page.routes(studio))
     return router

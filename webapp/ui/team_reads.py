@@ -11,6 +11,7 @@ from licensing import (
     api_keys,
     budget_limits,
     departures,
+    directories,
     documents,
     domains,
     licence,
@@ -113,6 +114,9 @@ def read_joining(session: Session, actor: Member) -> dict[str, Any]:
     """Domains by which people join; what an import would do is added by its route."""
     return {
         "domains": domains.domains(session, actor.organisation_id),
+        "directory": directories.get(session, actor.organisation_id),
+        "tokens": directories.tokens(session, actor.organisation_id),
+        "new_token": "",
         "tier": tiers.of(session, actor.organisation_id),
         "import_text": "",
         "import_plan": None,

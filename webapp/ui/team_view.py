@@ -11,6 +11,7 @@ from licensing import plans
 from licensing.invites import INVITE_LIFETIME
 from licensing.money import plain_usd
 from licensing.seats import Member
+from webapp import directory
 from webapp.studio import Studio
 from webapp.ui import desk, people, team_reads
 
@@ -81,6 +82,8 @@ def draw(
         role_name=people.role_name,
         initials=people.initials,
         plain=plain_usd,
+        providers=studio.settings.providers,
+        scim_address=directory.address(studio),
         is_demo=studio.settings.has_demo_provider,
         **{**shown, **(over or {})},
     )
