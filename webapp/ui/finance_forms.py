@@ -30,7 +30,7 @@ from webapp.ui.wanted import Wanted
 Amount = Annotated[str, Form(max_length=20)]
 
 
-def routes(studio: Studio) -> APIRouter:  # noqa: C901 - one small function a form
+def routes(studio: Studio) -> APIRouter:
     """Return the routes below /finance that change something, and their sheets."""
     router = APIRouter(default_response_class=HTMLResponse)
     Payer = Annotated[Member, Depends(desk.reader(studio, Page.FINANCE))]  # noqa: N806 - a type
@@ -60,6 +60,38 @@ def routes(studio: Studio) -> APIRouter:  # noqa: C901 - one small function a fo
         payments.remove_card(studio, payer, card_id)
         return _drawn(studio, payer, asked, "The card is forgotten.")
 
+    @router.post("/notices/{notice_id}/dismiss")
+    def dismiss(payer: Payer, asked: Asked, notice_id: int) -> HTMLResponse:
+        payments.dismiss_notice(studio, payer, notice_id)
+        return _drawn(studio, payer, asked, "It will not be shown again.")
+
+    @router.get("/payments/{payment_id}/refund")
+    def refund_sheet(payer: Payer, payment_id: uuid.UUID) -> HTMLResponse:
+        found = _payment(studio, payer, payment_id)
+        return desk.fragment(
+            "finance_refund.html", payment=found, key=uuid.uuid4(), plain=payers.dollars
+        )
+
+    @router.post("/payments/{payment_id}/refund")
+    def refund(
+        payer: Payer,
+        asked: Asked,
+        payment_id: uuid.UUID,
+        amount: Amount,
+        reason: Annotated[str, Form(max_length=400)],
+        *,
+        key: Annotated[uuid.UUID, Form()],
+    ) -> HTMLResponse:
+        payments.refund(studio, payer, payment_id, parse_usd(amount), reason=reason, key=key)
+        return _drawn(studio, payer, asked, "It is on its way back to the card.")
+
+    _add_automatic(router, studio)
+    return router
+
+
+def _add_automatic(router: APIRouter, studio: Studio) -> None:
+    Payer = Annotated[Member, Depends(desk.reader(studio, Page.FINANCE))]  # noqa: N806 - a type
+
     @router.get("/automatic")
     def automatic_sheet(payer: Payer) -> HTMLResponse:
         return _automatic_sheet(studio, payer)
@@ -87,33 +119,6 @@ def routes(studio: Studio) -> APIRouter:  # noqa: C901 - one small function a fo
         payments.set_alert(studio, payer, parse_usd(alert) if alert.strip() else None)
         words = "The warning is set." if alert.strip() else "Nobody will be told any more."
         return _drawn(studio, payer, asked, words)
-
-    @router.post("/notices/{notice_id}/dismiss")
-    def dismiss(payer: Payer, asked: Asked, notice_id: int) -> HTMLResponse:
-        payments.dismiss_notice(studio, payer, notice_id)
-        return _drawn(studio, payer, asked, "It will not be shown again.")
-
-    @router.get("/payments/{payment_id}/refund")
-    def refund_sheet(payer: Payer, payment_id: uuid.UUID) -> HTMLResponse:
-        found = _payment(studio, payer, payment_id)
-        return desk.fragment(
-            "finance_refund.html", payment=found, key=uuid.uuid4(), plain=payers.dollars
-        )
-
-    @router.post("/payments/{payment_id}/refund")
-    def refund(
-        payer: Payer,
-        asked: Asked,
-        payment_id: uuid.UUID,
-        amount: Amount,
-        reason: Annotated[str, Form(max_length=400)],
-        *,
-        key: Annotated[uuid.UUID, Form()],
-    ) -> HTMLResponse:
-        payments.refund(studio, payer, payment_id, parse_usd(amount), reason=reason, key=key)
-        return _drawn(studio, payer, asked, "It is on its way back to the card.")
-
-    return router
 
 
 def _top_up_sheet(studio: Studio, payer: Member) -> HTMLResponse:
