@@ -88,7 +88,7 @@ def _words(image: Image.Image) -> tuple[bool, str | None]:
     text = packet.decode("utf-8", "replace") if isinstance(packet, bytes) else str(packet)
     try:
         settings = json.loads(image.info.get(SETTINGS_KEY, "{}"))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):  # anybody can write a million brackets there
         settings = {}
     model = settings.get("model") if isinstance(settings, dict) else None
     return SOURCE_TYPE in text, model if isinstance(model, str) else None

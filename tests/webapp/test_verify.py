@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from running import Running
 
 from inference import models
@@ -77,6 +78,15 @@ def test_a_strangers_picture_and_its_words_prove_nothing(
     assert "That is not this studio" in answer.text
     assert "they prove nothing by themselves" in answer.text
     assert "Nothing about AI." in bring(demo_studio, png_of(MADE)).text
+
+
+def test_words_in_a_file_that_cannot_be_read_are_none(demo_studio: Running) -> None:
+    info, file = PngInfo(), io.BytesIO()
+    info.add_itxt("atelier", "[" * 200_000)
+    MADE.save(file, "PNG", pnginfo=info)
+    answer = bring(demo_studio, file.getvalue())
+    assert answer.status_code == 200
+    assert "Nothing about AI." in answer.text
 
 
 @pytest.mark.parametrize(
