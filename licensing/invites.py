@@ -194,13 +194,22 @@ def _pending_of(session: Session, actor: Member, invite_id: uuid.UUID) -> "Invit
 
 
 def _join_by_address(session: Session, identity: Identity) -> Member:
+    """Let somebody in by an invite of their address, or by its domain.
+
+    People of a proved domain belong to its organisation: an invite of another one lets them in by
+    its link alone, which they have to follow themselves.
+    """
     if identity.email_verified and identity.address:
+        domain = domains.of_address(session, identity.address)
+        is_home = domain is not None and domains.opens(session, domain)
         query = select(Invite).where(Invite.email == identity.address, _pending())
+        if domain is not None and is_home:
+            # Else anybody could draw a company's new people in by inviting them first.
+            query = query.where(Invite.organisation_id == domain.organisation_id)
         found = session.scalars(query.order_by(Invite.created_at)).first()
         if found is not None:
             return _use(session, found, identity)
-        domain = domains.of_address(session, identity.address)
-        if domain is not None and domains.opens(session, domain):
+        if domain is not None and is_home:
             return _join_by_domain(session, domain, identity)
     raise NotAllowed(
         "You have signed in, but no organisation here knows you. Ask an admin to invite "

@@ -114,6 +114,22 @@ def test_an_invite_goes_before_the_domain(database: Database) -> None:
     assert (joined.role, joined.seated) == (Role.ADMIN, True)
 
 
+def test_an_invite_from_elsewhere_does_not_draw_people_of_a_domain_away(database: Database) -> None:
+    people, poachers = team(database), team(database)
+    proved(database, people, SeatPolicy.NO_SEAT)
+    with database.transaction() as session:
+        for name in ("n", "guest"):
+            email = f"{name}@nord.example"
+            _, link = invites.invite(
+                session, poachers.admin, email=email, role=Role.CREATOR, seated=True
+            )
+    joined = arrive(database, identity(email="n@nord.example"))
+    assert (joined.organisation_id, joined.seated) == (people.id, False)
+    with database.transaction() as session:
+        guest = invites.accept_invite(session, link, identity(email="guest@nord.example"))
+    assert guest.organisation_id == poachers.id, "who follows the link means it"
+
+
 def test_one_organisation_has_a_domain_and_claims_do_not_block_it(database: Database) -> None:
     first, second = team(database), team(database)
     squatted, ours = claim(database, first), claim(database, second)
