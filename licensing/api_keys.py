@@ -17,7 +17,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from licensing import actors, seats
 from licensing.db import Base, now
-from licensing.errors import AtelierError, Conflict, NotFound
+from licensing.errors import AtelierError, Conflict, NotAllowed, NotFound
 from licensing.seats import Member, Page, Status
 
 BEGINNING = "atl_"  # by which people and secret scanners know a key when they find one
@@ -42,7 +42,8 @@ def create(
     """Make a key for a member; returns its row and the key, which nobody can read again.
 
     Raises `InvalidKey` for a name that is empty, too long or not printable and for a lifetime that
-    is not between now and five years, `Conflict` when the member has `KEYS_MAX` already.
+    is not between now and five years, `Conflict` when the member has `KEYS_MAX` already, and
+    `NotAllowed` when they were suspended or removed since they asked.
     """
     name = name.strip()
     if not 1 <= len(name) <= NAME_CHARACTERS_MAX or not name.isprintable():
@@ -50,6 +51,10 @@ def create(
     if lifetime is not None and not timedelta(0) < lifetime <= LIFETIME_MAX:
         raise InvalidKey("A key may live for at most five years.")
     seats.lock(session, member.organisation_id)
+    fresh = seats.get_member(session, member.id)
+    if fresh is None or fresh.status != Status.ACTIVE:
+        # It would live again with the membership, and who suspended them ended every key.
+        raise NotAllowed("Your membership has ended or is suspended, so no key can be made.")
     held = session.scalars(select(func.count()).where(_live(), ApiKey.member_id == member.id))
     if held.one() >= KEYS_MAX:
         raise Conflict(f"You have {KEYS_MAX} keys. Revoke one that is not used any more first.")

@@ -53,8 +53,8 @@ def routes(studio: Studio) -> APIRouter:
 
 
 def _make(studio: Studio, member: Member, name: str, days: str) -> Response:
-    chosen = int(days) if days.isascii() and days.isdigit() else -1
-    if chosen not in LIFETIMES_DAYS:
+    chosen = {str(offered): offered for offered in LIFETIMES_DAYS}.get(days)
+    if chosen is None:
         return _page(studio, member, name=name, problem="Choose how long the key holds.")
     lifetime = timedelta(days=chosen) if chosen else None
     try:

@@ -15,7 +15,7 @@ from inference.generations import Generation
 from licensing import api_keys
 from licensing.api_keys import KEYS_MAX, ApiKey, InvalidKey
 from licensing.db import now
-from licensing.errors import Conflict, NotFound
+from licensing.errors import Conflict, NotAllowed, NotFound
 from licensing.seats import Member
 from webapp import account
 from webapp.api.pace import Pace, TooManyRequests
@@ -270,8 +270,20 @@ def test_keys_are_made_shown_once_and_revoked_on_their_page(work: Work) -> None:
     assert address is not None
     assert browser.post(address[0]).headers["location"] == "/keys"
     assert program.get("/v1/account").status_code == 401
-    for data in ({"name": "", "days": "30"}, {"name": "x", "days": "7"}, {"days": "٣٠"}):
+    for data in (
+        {"name": "", "days": "30"},
+        {"name": "x", "days": "7"},
+        {"days": "٣٠"},
+        {"days": "9" * 5000},
+    ):
         assert 'role="alert"' in browser.post("/keys", data=data).text
+
+
+def test_who_was_suspended_while_they_asked_gets_no_key(work: Work) -> None:
+    asking = work.member  # as the request read them, before the suspension
+    account.suspend(work.running.studio, work.running.member("demo-admin"), work.member.id)
+    with pytest.raises(NotAllowed), work.running.database.transaction() as session:
+        api_keys.create(session, asking, name="a way back")
 
 
 def test_who_may_make_and_revoke_keys(work: Work) -> None:
