@@ -42,18 +42,31 @@ def parse_usd(words: str) -> int:
 
     A comma is refused, because `1,500` means different sums to different readers.
     """
+    return checked(_read_usd(words))
+
+
+def parse_limit_usd(words: str) -> int:
+    """Read an upper limit as `parse_usd` reads an amount; it may be 0, which lets nothing through.
+
+    Raises `InvalidAmount`.
+    """
+    amount_micros = _read_usd(words)
+    return checked(amount_micros) if amount_micros else 0
+
+
+def cents_to_micros(amount_cents: int) -> int:
+    """Convert whole cents, as payment providers count them, to micros."""
+    return amount_cents * MICROS_PER_CENT
+
+
+def _read_usd(words: str) -> int:
     match = _DECIMAL.fullmatch(words.strip().removeprefix("$"))
     if match is None:
         raise InvalidAmount(
             "Write the amount in US dollars, with a point: for example 25 or 12.50."
         )
     dollars, decimals = match.groups()
-    return checked(int(dollars) * MICROS_PER_USD + int((decimals or "").ljust(6, "0")))
-
-
-def cents_to_micros(amount_cents: int) -> int:
-    """Convert whole cents, as payment providers count them, to micros."""
-    return amount_cents * MICROS_PER_CENT
+    return int(dollars) * MICROS_PER_USD + int((decimals or "").ljust(6, "0"))
 
 
 def checked(amount_micros: int) -> int:

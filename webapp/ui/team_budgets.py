@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse
 from licensing import budget_limits, budgets, seats, teams
 from licensing.budgets import Period
 from licensing.errors import NotFound
-from licensing.money import parse_usd, plain_usd
+from licensing.money import parse_limit_usd, plain_usd
 from licensing.seats import Member, Page
 from webapp.studio import Studio
 from webapp.ui import desk, team_reads, team_view
@@ -53,8 +53,8 @@ def routes(studio: Studio) -> APIRouter:
     ) -> HTMLResponse:
         subject_id = _subject(scope, subject)
         amounts: dict[Period, int | None] = {
-            "day": parse_usd(day) if day.strip() else None,
-            "month": parse_usd(month) if month.strip() else None,
+            "day": parse_limit_usd(day) if day.strip() else None,
+            "month": parse_limit_usd(month) if month.strip() else None,
         }
         with studio.database.transaction() as session:
             for period, amount in amounts.items():
