@@ -105,11 +105,14 @@ def run_all(bench: Bench) -> None:
             f"{name}: {found:.0f} {unit} ({low:.0f}-{high:.0f}), {found / transactions:.3f} of"
             " pgbench -N"
         )
-    for where, bar in (("1,000 wallets", 0.12), ("one wallet", 0.06)):
+    for where, bar, bare_bar in (
+        ("1,000 wallets", 0.12, " (bar 0.60)"),
+        ("one wallet", 0.06, ""),
+    ):
         ours, bare = medians[f"ledger, {where}"], medians[f"bare psycopg, {where}"]
         print(
             f"{where}: {ours / transactions:.3f} of pgbench -N (bar {bar}),"
-            f" {ours / bare:.2f} of bare psycopg (bar 0.60)"
+            f" {ours / bare:.2f} of bare psycopg{bare_bar}"
         )
     for where, wallets in (("one wallet", bench.hot), ("1,000 wallets", bench.spread)):
         report_latency(bench, where, wallets)
