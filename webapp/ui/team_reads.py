@@ -1,10 +1,12 @@
 """What each view of the team page shows, read as values ready to draw. Reads only."""
 
 import uuid
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from licensing import (
@@ -26,11 +28,11 @@ from licensing.budget_limits import Budget
 from licensing.db import now
 from licensing.seat_days import DayHigh
 from licensing.seats import Member
-from licensing.team_tables import Team
+from licensing.team_tables import Team, TeamMember
 from webapp.ui import people
 
 DAYS_SHOWN = 30  # of the daily record of seats
-LEAVERS_SHOWN = 20
+LEAVERS_SHOWN = 500  # in a list that scrolls; who was erased is not in it any more
 CHANGES_ON_PAGE = 50
 
 
@@ -42,12 +44,15 @@ class Limits:
     month_micros: int | None
 
 
+NO_LIMITS = Limits(day_micros=None, month_micros=None)
+
+
 @dataclass(frozen=True)
 class Group:
-    """A team with its people and its limits."""
+    """A team with the names of its people and its limits."""
 
     team: Team
-    members: list[Member]
+    names: list[str]
     limits: Limits
 
 
@@ -63,27 +68,24 @@ class DayBar:
 
 def read_groups(session: Session, actor: Member) -> dict[str, Any]:
     """Teams, and every limit: the organisation's default, teams' and members'."""
-    set_limits = budget_limits.limits(session, actor.organisation_id)
-    everybody = seats.members(session, actor.organisation_id)
-    own = {budget.subject_id for budget in set_limits if budget.scope == "member"}
-    found = teams.teams(session, actor.organisation_id)
+    limits = _by_subject(budget_limits.limits(session, actor.organisation_id))
+    names = _names_by_team(session, actor.organisation_id)
     return {
         "can_team": tiers.of(session, actor.organisation_id).features >= {"teams"},
-        "default": _limits(set_limits, "organisation_default", None),
+        "default": limits.get(("organisation_default", None), NO_LIMITS),
         "groups": [
             Group(
                 team=team,
-                members=teams.members_of(session, team.id),
-                limits=_limits(set_limits, "team", team.id),
+                names=names[team.id],
+                limits=limits.get(("team", team.id), NO_LIMITS),
             )
-            for team in found
+            for team in teams.teams(session, actor.organisation_id)
         ],
         "limited": [
-            (member, _limits(set_limits, "member", member.id))
-            for member in everybody
-            if member.id in own
+            (member, limits["member", member.id])
+            for member in seats.members(session, actor.organisation_id)
+            if ("member", member.id) in limits
         ],
-        "everybody": everybody,
     }
 
 
@@ -143,7 +145,8 @@ def limits_of(
     session: Session, organisation_id: uuid.UUID, scope: str, id_: uuid.UUID | None
 ) -> Limits:
     """Read the limits of one subject."""
-    return _limits(budget_limits.limits(session, organisation_id), scope, id_)
+    found = _by_subject(budget_limits.limits(session, organisation_id))
+    return found.get((scope, id_), NO_LIMITS)
 
 
 def _bar(day: date, known: DayHigh | None, most: int) -> DayBar:
@@ -154,10 +157,26 @@ def _bar(day: date, known: DayHigh | None, most: int) -> DayBar:
     return DayBar(day, known.high_water, permille, is_recorded=known.is_recorded)
 
 
-def _limits(found: list[Budget], scope: str, subject_id: uuid.UUID | None) -> Limits:
-    own = {
-        budget.period: budget.limit_micros
-        for budget in found
-        if budget.scope == scope and budget.subject_id == subject_id
+def _by_subject(found: list[Budget]) -> dict[tuple[str, uuid.UUID | None], Limits]:
+    """Sort limits by whose they are, in one pass: a thousand members may have their own."""
+    sorted_: dict[tuple[str, uuid.UUID | None], dict[str, int]] = defaultdict(dict)
+    for budget in found:
+        sorted_[budget.scope, budget.subject_id][budget.period] = budget.limit_micros
+    return {
+        subject: Limits(day_micros=own.get("day"), month_micros=own.get("month"))
+        for subject, own in sorted_.items()
     }
-    return Limits(day_micros=own.get("day"), month_micros=own.get("month"))
+
+
+def _names_by_team(session: Session, organisation_id: uuid.UUID) -> dict[uuid.UUID, list[str]]:
+    """The names of everybody in each team, in one query for all teams."""
+    query = (
+        select(TeamMember.team_id, Member.name)
+        .join(Member, Member.id == TeamMember.member_id)
+        .where(TeamMember.organisation_id == organisation_id)
+        .order_by(Member.name, Member.id)
+    )
+    names: dict[uuid.UUID, list[str]] = defaultdict(list)
+    for team_id, name in session.execute(query):
+        names[team_id].append(name)
+    return names
