@@ -72,7 +72,10 @@ def test_why_somebody_cannot_generate_stands_in_their_sheet(desks: Desks) -> Non
     client = desks.ask(desks.team.admin)
     finance = words(client.get(f"/team/members/{desks.team.finance.id}"))
     assert "Why Fay Finance cannot generate now" in finance
-    assert "seat" in finance
+    assert "There is no seat for them." in finance
+    assert "They have not accepted the agreements" in finance
+    assert "You have no seat" not in finance, "the admin reads it, and has one"
+    assert "/agreements" not in client.get(f"/team/members/{desks.team.finance.id}").text
 
 
 def test_a_file_is_tried_first_and_then_invites_everybody_or_nobody(desks: Desks) -> None:
@@ -178,5 +181,8 @@ def test_an_enterprise_owner_connects_the_directory_and_turns_its_token(desks: D
     assert address is not None
     assert "the old one holds for a day" in words(client.post(f"{address[0]}/rotate"))
     assert "dead from now on" in words(client.post(f"{address[0]}/revoke"))
+    history = words(client.get("/team/view?view=access"))
+    for told in ("connected the directory", "made a token for the directory", "revoked a token"):
+        assert f"{desks.team.owner.name} {told}" in history
     admin = desks.ask(desks.team.admin)
     assert admin.post("/team/directory/tokens", data={"label": "x"}).status_code == 403

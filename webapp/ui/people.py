@@ -68,9 +68,14 @@ _CHANGES = {
     "pictures_erased": "erased the pictures of",
     "forgotten": "had forgotten",
     "plan": "changed the plan",
+    "directory": "connected the directory",
+    "scim_token_made": "made a token for the directory",
+    "scim_token_revoked": "revoked a token of the directory",
+    "provisioned": "added from the directory",
+    "linked": "signed in for the first time",
 }
 # Where nobody is named, these were done by a command, the subscription or the directory.
-_BY_THE_STUDIO = frozenset(_CHANGES) - {"joined", "seat_asked"}
+_BY_THE_STUDIO = frozenset(_CHANGES) - {"joined", "seat_asked", "linked"}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ done.
 """
 
 import uuid
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Query
@@ -15,6 +16,7 @@ from licensing import invites, seats, standing, teams
 from licensing.errors import Conflict, NotFound
 from licensing.invites import EMAIL_CHARACTERS_MAX, INVITE_LIFETIME
 from licensing.seats import Member, Page, Role, Status
+from licensing.standing import Reason
 from webapp import account, joining
 from webapp.studio import Studio
 from webapp.ui import desk, people, team_view
@@ -29,6 +31,12 @@ VERBS = {
     "remove": (account.remove, "{name} is no longer in the team."),
     "assign-seat": (account.assign_seat, "{name} has a seat and can generate."),
     "revoke-seat": (account.revoke_seat, "{name} has no seat now; it is free for somebody else."),
+}
+
+# What keeps somebody from generating is said to themselves; an admin reads these in their place.
+ABOUT_OTHERS = {
+    "no_seat": "There is no seat for them.",
+    "agreement_required": "They have not accepted the agreements; their next visit asks for it.",
 }
 
 Search = Annotated[str, Query(max_length=SEARCH_CHARACTERS_MAX)]
@@ -141,12 +149,19 @@ def _member_sheet(studio: Studio, actor: Member, member_id: str) -> HTMLResponse
         is_self=member.id == actor.id,
         is_closed=member.role == Role.OWNER and actor.role != Role.OWNER,
         seats=usage,
-        reasons=reasons,
+        reasons=reasons if member.id == actor.id else [_about(reason) for reason in reasons],
         own_teams=own_teams,
         roles=_roles_for(actor),
         role_name=people.role_name,
         initials=people.initials,
     )
+
+
+def _about(reason: Reason) -> Reason:
+    """Say to an admin what is said to the member; what only they can do leads the admin nowhere."""
+    sentence = ABOUT_OTHERS.get(reason.code, reason.sentence)
+    href = None if reason.who_can_fix == "you" else reason.href
+    return replace(reason, sentence=sentence, href=href)
 
 
 def _roles_for(actor: Member) -> dict[Role, people.RoleWords]:
