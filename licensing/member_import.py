@@ -251,7 +251,7 @@ def _within_seats(lines: list[ImportLine], left: int) -> list[ImportLine]:
                 line = _wrong(  # noqa: PLW2901 - the line as it is judged now
                     line,
                     f"No seat is left for this line: the file needs {wanted}. Write no in the "
-                    "column seat, or buy more seats under /team#seats.",
+                    "column seat, or buy more seats under /team?view=plan.",
                 )
         judged.append(line)
     return judged

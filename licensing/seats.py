@@ -254,7 +254,7 @@ def require_seat_left(session: Session, organisation_id: uuid.UUID) -> None:
         raise SeatCeilingReached(
             f"All {usage.ceiling} seats are taken: {usage.assigned} assigned, {usage.pending} held "
             "by pending invites. Revoke a seat or an invite first, or "
-            f"{_way_up(session, organisation_id, usage)} under /team#seats."
+            f"{_way_up(session, organisation_id, usage)} under /team?view=plan."
         )
 
 

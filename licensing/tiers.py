@@ -67,7 +67,7 @@ class TierRequired(AtelierError):  # noqa: N818 - reads as the answer that it is
         self.feature, self.tier = feature, tier
         super().__init__(
             f"{FEATURES[feature]} is part of the {tier.name} plan, and you are on {current.name}. "
-            "An owner can change the plan under /team#seats."
+            "An owner can change the plan under /team?view=plan."
         )
 
 

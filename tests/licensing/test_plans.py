@@ -70,7 +70,7 @@ def test_the_same_number_again_is_not_a_change(database: Database) -> None:
 def test_a_full_plan_says_where_to_go(database: Database) -> None:
     people = team(database, seat_ceiling=3)
     with database.transaction() as session:
-        with pytest.raises(SeatCeilingReached, match=r"buy more seats under /team#seats"):
+        with pytest.raises(SeatCeilingReached, match=r"buy more seats under /team\?view=plan"):
             member(session, people.organisation)
         plans.set_ceiling(session, people.id, 50)
         for _ in range(47):
