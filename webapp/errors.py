@@ -75,9 +75,9 @@ def answer(request: Request, error: Exception) -> Response:
     if is_person:
         title = TITLES.get(status, "Something broke")
         return page("error.html", status=status, title=title, message=message)
-    said = {"code": code, "message": message}
+    said = {"code": code, "message": _sayable(message)}
     if isinstance(error, InvalidRequest):
-        said["field"] = error.field
+        said["field"] = _sayable(error.field)
     return JSONResponse({"error": said}, status, _headers(request, status))
 
 
@@ -97,6 +97,11 @@ def wants_page(request: Request) -> bool:
     if destination is not None:
         return destination == "document"
     return "text/html" in request.headers.get("accept", "")
+
+
+def _sayable(words: str) -> str:
+    """Repeat what somebody sent without lone halves of characters, which UTF-8 cannot write."""
+    return words.encode("utf-8", "replace").decode()
 
 
 def _headers(request: Request, status: int) -> dict[str, str]:

@@ -279,6 +279,16 @@ def test_keys_are_made_shown_once_and_revoked_on_their_page(work: Work) -> None:
         assert 'role="alert"' in browser.post("/keys", data=data).text
 
 
+def test_a_field_that_cannot_be_written_back_is_refused_in_words(work: Work) -> None:
+    program = caller(work, make_key(work)[1])
+    body = b'{"model": "pocket-turbo", "prompt": "a red apple", "\\ud800": 1}'
+    refused = program.post(
+        "/v1/generations", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert refused.status_code == 422
+    assert refused.json()["error"]["field"] == "?"
+
+
 def test_who_was_suspended_while_they_asked_gets_no_key(work: Work) -> None:
     asking = work.member  # as the request read them, before the suspension
     account.suspend(work.running.studio, work.running.member("demo-admin"), work.member.id)
