@@ -65,7 +65,7 @@ def sign_in(session: Session, identity: Identity) -> Member:
         )
     _require_issuer(session, member.organisation_id, identity, member.email)
     member.email = identity.address or member.email
-    member.name = identity.name.strip() or member.name
+    member.name = identity.shown_name or member.name
     session.flush()
     return member
 

@@ -29,6 +29,8 @@ from licensing.db import Base, now
 from licensing.errors import AtelierError, Conflict, NotFound
 from licensing.team_tables import Team
 
+NAME_CHARACTERS_MAX = 120  # of a person; a provider may send a book
+JOINERS = "\u200c\u200d"  # unseen, and part of Persian and Indic names
 SEATS_BUSINESS = 50  # what a new organisation begins with; `licensing.tiers` has the plans
 
 
@@ -133,6 +135,13 @@ class Identity:
     email: str
     email_verified: bool
     name: str
+
+    @property
+    def shown_name(self) -> str:
+        """The name on one line, without what cannot be seen and turns the words around it."""
+        words = " ".join(self.name.split())
+        kept = "".join(c for c in words if c.isprintable() or c in JOINERS)
+        return kept[:NAME_CHARACTERS_MAX].strip()
 
     @property
     def address(self) -> str:
@@ -285,7 +294,7 @@ def join(
         member = Member(id=uuid.uuid4(), organisation_id=organisation_id, created_at=now())
         member.issuer, member.subject = identity.issuer, identity.subject
         session.add(member)
-    member.email, member.name = identity.address, identity.name.strip() or identity.address
+    member.email, member.name = identity.address, identity.shown_name or identity.address
     member.role, member.status, member.seated = role, Status.ACTIVE, seated
     record(session, organisation_id, "joined", member=member, detail=f"{role}, seat: {seated}")
     return member

@@ -67,6 +67,19 @@ def test_signing_in_refreshes_name_and_address(database: Database) -> None:
         assert (fresh.name, fresh.email) == ("Cleo Renamed", "new@nord.example")
 
 
+def test_a_name_is_one_line_that_turns_nothing_around(database: Database) -> None:
+    people = team(database)
+    given = "Ada\0\u202e\r\nSubject: \u0645\u06cc\u200c\u062e " + "x" * 10_000
+    who = Identity("https://sso.example", "9", "ada@nord.example", email_verified=True, name=given)
+    with database.transaction() as session:
+        invites.invite(session, people.admin, email=who.email, role=Role.CREATOR, seated=False)
+    for _ in range(2):  # the way in, and the next time
+        with database.transaction() as session:
+            name = invites.sign_in(session, who).name
+        assert name.startswith("Ada Subject: \u0645\u06cc\u200c\u062e xxx")
+        assert len(name) == seats.NAME_CHARACTERS_MAX
+
+
 def test_a_suspended_member_cannot_sign_in(database: Database) -> None:
     people = team(database)
     with database.transaction() as session:
