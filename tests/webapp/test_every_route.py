@@ -362,6 +362,23 @@ def test_another_organisation_does_not_exist_for_its_neighbours_owner(
     assert changes(desks.running, desks.team.id) == before
 
 
+def test_another_site_acts_nowhere_through_a_signed_in_browser(
+    desks: Desks, estate: Estate
+) -> None:
+    owner = desks.ask(desks.team.owner)
+    before = changes(desks.running, desks.team.id)
+    for (method, route), reader in READERS.items():
+        if reader in DESKS | {MEMBER} and method == "POST":
+            for path in estate.paths(route):
+                for headers in (
+                    {"origin": "https://evil.example"},
+                    {"origin": "", "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"},
+                ):
+                    answer = owner.post(path, data=FORMS.get(route, {}), headers=headers)
+                    assert answer.status_code == 403, (path, headers, answer.text)
+    assert changes(desks.running, desks.team.id) == before
+
+
 def test_ids_of_others_in_a_form_do_not_exist_either(desks: Desks, estate: Estate) -> None:
     next_door = neighbour(desks)
     with desks.running.database.transaction() as session:
