@@ -36,7 +36,7 @@ def row(page: Page, name: str) -> Locator:
 def manage(page: Page, name: str) -> Locator:
     page.get_by_role("button", name=f"Manage {name}").click()
     sheet = page.get_by_role("dialog")
-    expect(sheet.get_by_role("heading", name=name)).to_be_visible()
+    expect(sheet.get_by_role("heading", name=name, exact=True)).to_be_visible()
     return sheet
 
 
@@ -101,7 +101,7 @@ def test_a_seat_and_a_role_change_hands(page: Page, crew: Team, studio: Running)
     sheet.get_by_role("radio", name="Reviewer").check()
     sheet.get_by_role("button", name="Change role").click()
     expect(row(page, "Cleo Creator")).to_contain_text("Reviewer")
-    page.get_by_text("What changed lately").click()
+    page.get_by_role("link", name="Keys and history").click()
     changed = "Amir Admin changed the role of Cleo Creator from creator to reviewer"
     expect(page.get_by_text(changed)).to_be_visible()
     with studio.database.read() as session:
@@ -158,6 +158,26 @@ def test_it_fits_a_phone_with_its_sheets(page: Page) -> None:
     assert_fits_a_phone(page)
     manage(page, "Cleo Creator")
     assert_fits_a_phone(page)
+
+
+def test_a_name_that_is_one_long_word_stays_inside_its_sheet(
+    page: Page, crew: Team, studio: Running
+) -> None:
+    name = "N" * seats.NAME_CHARACTERS_MAX
+    with studio.database.transaction() as session:
+        member = seats.get_member(session, crew.creator.id)
+        assert member is not None
+        member.name = name
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.reload()
+    sheet = manage(page, name)
+    sheet.get_by_text("Remove from the team…").click()
+    outside = sheet.evaluate(
+        """(sheet) => [...sheet.querySelectorAll('.button')]
+           .filter((e) => e.getBoundingClientRect().right > innerWidth)
+           .map((e) => e.textContent)"""
+    )
+    assert outside == []
 
 
 def test_a_creator_is_told_that_it_is_not_theirs(
