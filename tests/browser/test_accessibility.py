@@ -107,8 +107,9 @@ def test_the_pages_before_and_beside_the_studio(stranger: Page, studio: Running,
 
 def test_the_agreements(context: BrowserContext, work: Work, scheme: str, axe: str) -> None:
     page = painted(context, scheme)
-    page.goto(f"{work.running.settings.url}/agreements")
-    assert_accessible(page, axe)
+    for path in ("/agreements", "/licence", "/keys", "/verify"):
+        page.goto(f"{work.running.settings.url}{path}")
+        assert_accessible(page, axe)
 
 
 def test_the_creator_page(context: BrowserContext, work: Work, scheme: str, axe: str) -> None:
@@ -135,7 +136,9 @@ def test_the_desks(
     become(context, studio, crew.owner)
     page = painted(context, scheme)
     finance = ("/finance", "/finance?by=generation", "/finance?view=balance", "/finance?view=bills")
-    for path in (*finance, "/review", "/team"):
+    views = ("groups", "plan", "joining", "access", "people")
+    team = [f"/team?view={view}" for view in views]
+    for path in (*finance, "/review", *team):
         page.goto(f"{studio.settings.url}{path}")
         page.wait_for_selector("[data-view]:not([aria-busy])")
         assert_accessible(page, axe)

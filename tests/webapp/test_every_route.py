@@ -110,6 +110,7 @@ ROUTES = {
         GET /team/invite
         POST /team/invites
         GET /team/invites/{invite_id}
+        POST /team/invites/{invite_id}/renew
         POST /team/invites/{invite_id}/revoke
         GET /team/members/{member_id}
         POST /team/members/{member_id}/role
@@ -143,6 +144,7 @@ ROUTES = {
         POST /team/domains
         POST /team/domains/{domain_id}/verify
         POST /team/domains/{domain_id}/policy
+        POST /team/domains/{domain_id}/provider
         POST /team/domains/{domain_id}/remove
         POST /team/keys/{key_id}/revoke
     """,

@@ -186,3 +186,16 @@ def test_an_enterprise_owner_connects_the_directory_and_turns_its_token(desks: D
         assert f"{desks.team.owner.name} {told}" in history
     admin = desks.ask(desks.team.admin)
     assert admin.post("/team/directory/tokens", data={"label": "x"}).status_code == 403
+
+
+def test_an_invite_is_sent_again_with_a_new_link(desks: Desks) -> None:
+    client = desks.ask(desks.team.admin)
+    first = client.post("/team/invites", data={"email": "new@nord.example"}).text
+    again = re.search(r"/team/invites/[0-9a-f-]{36}/renew", first)
+    assert again is not None
+    answer = client.post(again[0])
+    assert "invited again; the old link is dead" in words(answer)
+    links = [re.search(r"/invite/[\w-]+", text) for text in (first, answer.text)]
+    assert links[0] is not None
+    assert links[1] is not None
+    assert links[0][0] != links[1][0]

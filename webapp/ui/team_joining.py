@@ -76,6 +76,12 @@ def routes(studio: Studio) -> APIRouter:
         joining.set_domain_policy(studio, actor, _id(domain_id), _policy(policy))
         return _draw(studio, actor, "The rule holds for whoever joins from now on.")
 
+    @router.post("/domains/{domain_id}/provider")
+    def require(actor: Admin, domain_id: str, issuer: Annotated[str, Form()] = "") -> HTMLResponse:
+        joining.require_provider(studio, actor, _id(domain_id), issuer or None)
+        words = "one provider alone" if issuer else "any provider"
+        return _draw(studio, actor, f"People of that domain sign in through {words}.")
+
     @router.post("/domains/{domain_id}/remove")
     def remove(actor: Admin, domain_id: str) -> HTMLResponse:
         joining.remove_domain(studio, actor, _id(domain_id))

@@ -18,6 +18,7 @@ from licensing.invites import EMAIL_CHARACTERS_MAX, INVITE_LIFETIME
 from licensing.seats import Member, Page, Role, Status
 from licensing.standing import Reason
 from webapp import account, joining
+from webapp.joining import Invitation
 from webapp.studio import Studio
 from webapp.ui import desk, people, team_view
 from webapp.ui.people import ROLES
@@ -77,6 +78,11 @@ def routes(studio: Studio) -> APIRouter:
             studio, actor, View.PEOPLE, q, part, news="The invite is taken back; its link is dead."
         )
 
+    @router.post("/invites/{invite_id}/renew")
+    def renew_invite(actor: Admin, invite_id: str) -> HTMLResponse:
+        made = joining.renew_invite(studio, actor, _id(invite_id))
+        return _tell(studio, actor, made, "invited again; the old link is dead")
+
     @router.post("/members/{member_id}/role")
     def change_role(
         actor: Admin,
@@ -117,7 +123,12 @@ def _invite(
     studio: Studio, actor: Member, email: str, role: str, *, is_seated: bool
 ) -> HTMLResponse:
     made = joining.invite(studio, actor, email=email, role=_role(role), seated=is_seated)
-    told = f"{made.invite.email} is invited" + ("." if made.link else ", and the link is mailed.")
+    return _tell(studio, actor, made, "invited")
+
+
+def _tell(studio: Studio, actor: Member, made: Invitation, done: str) -> HTMLResponse:
+    """Draw the page with what became of an invite: mailed, or its link, shown this once."""
+    told = f"{made.invite.email} is {done}" + ("." if made.link else ", and the link is mailed.")
     news = f"{told} {made.problem}" if made.problem else told
     return team_view.draw(studio, actor, View.PEOPLE, news=news, link=made.link or "")
 
