@@ -126,6 +126,17 @@ def wake(session: Session, payment_intent_id: str, since: datetime) -> None:
     )
 
 
+def about_refund(session: Session, refund_id: str, since: datetime) -> list[Payload]:
+    """What was told of a refund so far, applied or not, about a payment begun at `since`."""
+    told = PaymentEvent.payload["data"]["object"]
+    query = select(told).where(
+        PaymentEvent.type.startswith("refund."),
+        PaymentEvent.created >= since - EARLY,
+        told["id"].astext == refund_id,
+    )
+    return list(session.scalars(query))
+
+
 def find(session: Session, *, limit: int, only_open: bool = False) -> list[PaymentEvent]:
     """The latest messages, newest first; `only_open`: those that were not applied or ignored."""
     query = select(PaymentEvent)

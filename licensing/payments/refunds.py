@@ -16,10 +16,11 @@ from licensing.db import now
 from licensing.errors import Conflict
 from licensing.ledger import InvalidEntry
 from licensing.money import checked, format_usd
-from licensing.payments import notices, top_ups
+from licensing.payments import events, notices, top_ups
 from licensing.payments.payloads import (
     REFUND_KEY,
     Mismatch,
+    NotOurs,
     Payload,
     cents,
     cents_of,
@@ -158,11 +159,17 @@ def _require_refundable(session: Session, payment: Payment, amount_micros: int) 
 
 def _book(session: Session, payment: Payment, payload: Payload) -> PaymentRefund | None:
     """Write a refund that somebody made at the provider's desk; the money is gone already."""
-    if STATES.get(text_of(payload, "status")) == "failed" or payment.state != "paid":
+    refund_id = text_of(payload, "id")
+    # The failure may be told before the refund itself, and says that the money is where it was.
+    if _has_failed(payload) or any(
+        _has_failed(told) for told in events.about_refund(session, refund_id, payment.created_at)
+    ):
         return None
+    if payment.state != "paid":
+        raise NotOurs("The payment that this gives back has not come yet.")  # it wakes this
     assert payment.payment_intent_id is not None, "it was found by this name"
     amount_micros = cents_of(payload, "amount")
-    key = f"stripe:{text_of(payload, 'id')}"
+    key = f"stripe:{refund_id}"
     top_up_key = top_ups.top_up_key(payment.payment_intent_id)
     try:
         with session.begin_nested():
@@ -248,6 +255,10 @@ def _fail(session: Session, refund: PaymentRefund, failure: str) -> None:
     amount = format_usd(refund.amount_micros)
     sentence = f"A refund of {amount} did not arrive; the money is back in the balance."
     notices.show(session, refund.organisation_id, "refund_failed", sentence)
+
+
+def _has_failed(payload: Payload) -> bool:
+    return STATES.get(str(payload.get("status"))) == "failed"
 
 
 def _desk_id(payload: Payload) -> uuid.UUID:

@@ -80,16 +80,25 @@ def expired(payment: Payment) -> Message:
     return message("checkout.session.expired", about(payment, id="cs_1", mode="payment"))
 
 
-def refunded(_: Payment) -> Message:
+def pending(payment: Payment) -> Message:
+    """The payer chose a bank debit: the money comes days after the page has ended."""
+    return session_paid(payment, payment_status="unpaid")
+
+
+def refunded(_: Payment, status: str = "succeeded") -> Message:
     payload = {
         "id": "re_1",
         "payment_intent": INTENT,
         "amount": 500,
         "currency": "usd",
-        "status": "succeeded",
+        "status": status,
         "metadata": {},
     }
-    return message("refund.created", payload)
+    return message("refund.failed" if status == "failed" else "refund.created", payload)
+
+
+def sent_back(payment: Payment) -> Message:
+    return refunded(payment, "failed")
 
 
 def disputed(status: str) -> Callable[[Payment], Message]:
@@ -133,6 +142,8 @@ STORIES: dict[str, tuple[list[Callable[[Payment], Message]], int, str]] = {
     "declined, then paid": ([declined, session_paid, succeeded], 25, "paid"),
     "expired late": ([expired, succeeded], 25, "paid"),
     "paid, a part refunded": ([session_paid, succeeded, refunded], 20, "paid"),
+    "a bank debit, a part refunded": ([pending, succeeded, refunded], 20, "paid"),
+    "refunded, sent back": ([session_paid, refunded, sent_back], 25, "paid"),
     "disputed and won": ([succeeded, disputed("needs_response"), disputed("won")], 25, "paid"),
     "disputed and lost": ([succeeded, disputed("needs_response"), disputed("lost")], 0, "paid"),
     "never paid": ([declined, expired], 0, "expired"),
