@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from licensing import ledger
+from licensing.ledger.wallet import lock
 from licensing.payments.tables import PaymentDispute, PaymentNotice
 
 DISPUTED = "a payment is disputed with the bank that made it"
@@ -18,10 +19,13 @@ OURS = frozenset({DISPUTED, OVERDUE})
 
 
 def settle(session: Session, organisation_id: uuid.UUID) -> None:
-    """Freeze or free a wallet as its disputes and invoices say. The wallet is locked last."""
+    """Freeze or free a wallet as its disputes and invoices say. The wallet is locked last.
+
+    But before the reasons are read: of two messages at once, the later one sees the earlier one's.
+    """
     session.flush()
+    current = lock(session, organisation_id).frozen_reason
     wanted = _reason(session, organisation_id)
-    current = ledger.balance(session, organisation_id).frozen_reason
     if current == wanted or (current is not None and current not in OURS):
         return
     if wanted is not None:

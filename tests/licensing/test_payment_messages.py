@@ -1,9 +1,11 @@
 """The provider's messages against our rows: any order, late, twice, forged in their contents."""
 
 import itertools
+import threading
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from licensing import ledger
 from licensing.audit import audit
 from licensing.db import Database
 from licensing.money import MICROS_PER_USD
-from licensing.payments import cards, events, top_ups
+from licensing.payments import apply, cards, events, freezes, top_ups
 from licensing.payments.tables import Payment, PaymentCustomer, PaymentEvent
 from webapp.payments import intake
 
@@ -291,6 +293,37 @@ def test_a_dispute_about_an_invoice_paid_by_card_finds_the_wallet(
     intake.replay(database)
     assert {why(database, event)[0] for event in told} == {"applied"}
     assert settled_micros(database, nord.id) == 0
+
+
+def test_a_dispute_opened_while_another_is_won_keeps_the_wallet_frozen(
+    database: Database, nord: Team, payment: Payment
+) -> None:
+    with database.transaction() as session:
+        second = top_ups.begin(session, nord.id, 25 * USD, author_id=nord.owner.id)
+    won = disputed("won")(payment)
+    opened = renamed(disputed("needs_response")(second), second)
+    told = succeeded(payment), renamed(succeeded(second), second)
+    for event in (*told, disputed("needs_response")(payment)):
+        assert intake.receive(database, event) == "applied"
+    with ThreadPoolExecutor(1) as other:
+        with database.transaction() as session:
+            events.record(session, opened)
+            assert apply.apply(session, opened["id"]) == "applied"
+            later = other.submit(intake.receive, database, won)
+            until_it_ends_or_waits(database, later)
+        assert later.result() == "applied"
+    with database.read() as session:
+        assert ledger.balance(session, nord.id).frozen_reason == freezes.DISPUTED
+
+
+def until_it_ends_or_waits(database: Database, work: Future[str]) -> None:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted")
+    for _ in range(2_000):
+        with database.engine.connect() as connection:
+            if work.done() or connection.scalar(waiting):
+                return
+        threading.Event().wait(0.005)
+    pytest.fail("it neither ends nor waits")
 
 
 @pytest.mark.parametrize(
