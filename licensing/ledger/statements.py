@@ -87,7 +87,8 @@ WITH resolved AS (
 SELECT id FROM resolved
 """
 
-# Wallets are updated in the order of their ids, so that two sweeps cannot wait for each other.
+# Wallets are locked in the order of their organisations, as by all who lock several: two sweeps at
+# once, one of them at lots that ran out, cannot wait for each other.
 EXPIRE_HOLDS = text(
     """
     WITH due AS (
@@ -102,7 +103,7 @@ EXPIRE_HOLDS = text(
           FROM resolved GROUP BY account_id
     ), locked AS (
         SELECT account.id, owed.amount_micros FROM account JOIN owed ON owed.account_id = account.id
-         ORDER BY account.id FOR NO KEY UPDATE OF account
+         ORDER BY account.organisation_id FOR NO KEY UPDATE OF account
     ), wallet AS (
         UPDATE account SET held_micros = account.held_micros - locked.amount_micros
           FROM locked WHERE account.id = locked.id

@@ -1,12 +1,17 @@
 """Many at once: the wallet pays for what it holds and no more, each hold is resolved once."""
 
+import itertools
+import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 
+import pytest
 from factories import Team, team
 from racing import race
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -236,3 +241,55 @@ def test_a_gift_and_its_refund_asked_for_at_once_happen_once(database: Database)
     with database.read() as session:
         assert ledger.balance(session, people.id) == Balance(0, 0, 0, "dispute")
         assert audit(session) == []
+
+
+def test_a_sweep_and_whoever_books_for_several_lock_wallets_in_one_order(
+    database: Database,
+) -> None:
+    first, second = _crosswise(database)
+    for people in (first, second):
+        assert try_hold(database, people, timedelta(0)) is not None
+
+    def expire() -> int:
+        with database.transaction() as session:
+            return len(ledger.expire_holds(session, now() + timedelta(seconds=1)))
+
+    with ThreadPoolExecutor(1) as other:
+        with database.transaction() as session:
+            _give(session, first)
+            sweeping = other.submit(expire)
+            _until_it_waits(database, sweeping)
+            _give(session, second)
+        assert sweeping.result() == 2
+
+
+def _crosswise(database: Database) -> tuple[Team, Team]:
+    """Two organisations in the order of their ids, whose wallets' ids stand the other way."""
+    made: list[tuple[uuid.UUID, Team]] = []
+    while True:
+        people = team(database, balance_micros=PRICE_MICROS)
+        wallet = select(ledger.Account.id).where(
+            ledger.Account.organisation_id == people.id, ledger.Account.kind == "wallet"
+        )
+        with database.read() as session:
+            made.append((session.scalars(wallet).one(), people))
+        for (one_id, one), (other_id, other) in itertools.combinations(made, 2):
+            if (one.id < other.id) != (one_id < other_id):
+                return (one, other) if one.id < other.id else (other, one)
+
+
+def _give(session: Session, people: Team) -> None:
+    ledger.grant(
+        session, people.id, 1, key="a gift", author_id=None, note="a gift", expires_at=None
+    )
+
+
+def _until_it_waits(database: Database, work: Future[int]) -> None:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted")
+    for _ in range(2_000):
+        with database.engine.connect() as connection:
+            if connection.scalar(waiting):
+                return
+        assert not work.done(), "it had to wait for the wallet"
+        threading.Event().wait(0.005)
+    pytest.fail("it never waits")

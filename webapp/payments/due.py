@@ -73,8 +73,8 @@ def run_due(studio: Studio, at: datetime | None = None) -> None:
     intake.apply_due(studio.database)
     with studio.database.transaction() as session:
         notices.compare_balances(session, moment)
-        invoice_rows.mark_overdue(session, moment)
         top_ups.expire_left(session, moment - PAGE_FORGOTTEN)
+        invoice_rows.mark_overdue(session, moment)  # locks wallets, which come last
     send_notices(studio)
     if studio.settings.payments is not None:
         for step in (automatic.ask_again, automatic.charge_due, refunds.ask_again):
