@@ -185,7 +185,10 @@ def payment_lines(
 def invoice_lines(
     session: Session, organisation_id: uuid.UUID, *, limit: int = 50
 ) -> list[InvoiceLine]:
-    """An organisation's invoices, newest first; months that asked for nothing are left out."""
+    """An organisation's invoices, newest first; months that asked for nothing are left out.
+
+    The provider counts time in seconds and numbers in order: the number decides within a second.
+    """
     query = (
         select(PaymentInvoice)
         .where(
@@ -193,7 +196,7 @@ def invoice_lines(
             PaymentInvoice.state != "started",
             PaymentInvoice.invoice_id.is_not(None),
         )
-        .order_by(PaymentInvoice.created_at.desc(), PaymentInvoice.id)
+        .order_by(PaymentInvoice.created_at.desc(), PaymentInvoice.number.desc())
         .limit(limit)
     )
     return [

@@ -165,7 +165,8 @@ def test_a_restarted_database_interrupts_nothing_but_the_moment(work: Work) -> N
         next(stream)
         with psycopg.connect(work.running.database.url, autocommit=True) as admin:
             admin.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                # Waits until each is gone: what is asked of a server in that moment is lost.
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         work.step(claimed, 1)
