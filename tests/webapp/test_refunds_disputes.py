@@ -203,3 +203,23 @@ def test_an_inquiry_stops_nothing_until_it_becomes_a_dispute(desk: Desk, paid: P
     desk.deliver()
     with pytest.raises(WalletFrozen):
         hold(desk, 1)
+
+
+def test_a_refund_that_was_asked_in_other_words_is_not_taken_for_refused(
+    desk: Desk, paid: Payment
+) -> None:
+    """The provider may have made it: the wallet must not have the money back, too."""
+    form = key()
+    earlier = {
+        "payment_intent": paid.payment_intent_id,
+        "amount": 500,
+        "metadata": {"atelier_refund": str(form)},
+    }
+    desk.standin.client.v1.refunds.create(earlier, {"idempotency_key": f"refund:{form}"})
+    with pytest.raises(payments.ProviderAway):
+        refund(desk, paid, 5, form)
+    assert desk.balance().settled_micros == 20 * USD
+    desk.deliver()
+    assert desk.rows(PaymentRefund)[-1].state == "paid"
+    assert desk.balance().settled_micros == 20 * USD
+    assert books_are_right(desk)

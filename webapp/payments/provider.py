@@ -106,11 +106,12 @@ def answers() -> Iterator[None]:
         intent = error.error.payment_intent if error.error else None
         message = error.user_message or "The card was declined."
         raise PaymentDeclined(message, intent["id"] if intent else None) from error
-    except (stripe.InvalidRequestError, stripe.IdempotencyError) as error:
+    except stripe.InvalidRequestError as error:
         log.warning("the payment provider refuses: %s", error)
         message = error.user_message or str(error)
         raise ProviderRefused(f"The payment provider refused: {message}") from error
     except stripe.StripeError as error:
+        # Also a key that was used with other words, by an older release: it may have worked then.
         log.warning("the payment provider is away: %s", error)
         raise ProviderAway from error
 
