@@ -121,10 +121,10 @@ def finish(session: Session, claimed: Generation, made: Sequence[Made]) -> bool:
         charged_micros=amount_micros,
         pictures=[_picture_data(picture, asked.width, asked.height) for picture in made],
     )
+    _record_usage(session, ended, delivered)
     budgets.resolve(session, ended.id, amount_micros)
-    if not ledger.settle(session, ended.id, amount_micros):
+    if not ledger.settle(session, ended.id, amount_micros):  # last: it locks the wallet
         raise HoldLost(f"generation {ended.id} finished without a hold")
-    _record_usage(session, ended, delivered)  # last, since it names the transfer
     return True
 
 
