@@ -1,13 +1,16 @@
 """Top-ups by card at a running studio, with the real SDK and the stand-in's signed messages."""
 
+import asyncio
 import hmac
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 import pytest
 from factories import team
 from paying import USD, Desk, open_desk
+from sqlalchemy import text
 from standin_at_work import DECLINED, OK
 
 from licensing.audit import audit
@@ -18,6 +21,7 @@ from licensing.payments import overview, payment_lines
 from licensing.payments.tables import Payment, PaymentEvent
 from webapp import payments
 from webapp.payment_settings import STANDIN_WEBHOOK_SECRET
+from webapp.payments import due
 
 
 @pytest.fixture
@@ -149,3 +153,26 @@ def test_messages_that_never_came_are_asked_for(desk: Desk) -> None:
     assert desk.balance().settled_micros == 25 * USD
     desk.deliver()
     assert desk.balance().settled_micros == 25 * USD
+
+
+def test_a_round_that_breaks_off_is_followed_by_the_next_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(due, "ROUND_SECONDS", 0.01)
+
+    async def pay_until(is_so: Callable[[], bool]) -> None:
+        paying = asyncio.create_task(payments.keep_paying(desk.studio))
+        while not (paying.done() or is_so()):
+            await asyncio.wait([paying], timeout=0.01)
+        assert is_so(), paying
+        paying.cancel()
+        with suppress(asyncio.CancelledError):
+            await paying
+
+    with desk.database.transaction() as session:
+        session.execute(text("ALTER TABLE payment_notice RENAME TO payment_notice_away"))
+    try:
+        asyncio.run(pay_until(lambda: caplog.text.count("broke off") > 1))
+    finally:
+        with desk.database.transaction() as session:
+            session.execute(text("ALTER TABLE payment_notice_away RENAME TO payment_notice"))

@@ -3,6 +3,7 @@
 import uuid
 from contextlib import ExitStack
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from factories import team
@@ -210,7 +211,7 @@ def test_a_refund_that_was_asked_in_other_words_is_not_taken_for_refused(
 ) -> None:
     """The provider may have made it: the wallet must not have the money back, too."""
     form = key()
-    earlier = {
+    earlier: Any = {
         "payment_intent": paid.payment_intent_id,
         "amount": 500,
         "metadata": {"atelier_refund": str(form)},

@@ -65,6 +65,8 @@ def _round(studio: Studio, *, looks_back: bool) -> None:
         log.warning("payments wait for the database: %s", error)
     except AtelierError as error:  # the provider is away: the next round asks again
         log.warning("payments wait: %s", error.message)
+    except Exception:  # outermost: one bad row must not end all rounds, unheard, until a restart
+        log.exception("a round of payments broke off")
 
 
 def run_due(studio: Studio, at: datetime | None = None) -> None:
