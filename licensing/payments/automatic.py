@@ -110,7 +110,10 @@ def turn_off(session: Session, organisation_id: uuid.UUID, *, author_id: uuid.UU
 
 
 def low(session: Session) -> list[uuid.UUID]:
-    """Organisations whose balance is under their threshold, with nothing under way."""
+    """Organisations whose balance is under their threshold, with nothing under way.
+
+    Drawn by lot, so that those which a brake holds back do not stand before the others for ever.
+    """
     under_way = select(Payment.organisation_id).where(
         Payment.kind == "automatic", Payment.state == "started"
     )
@@ -128,6 +131,7 @@ def low(session: Session) -> list[uuid.UUID]:
             < AutomaticTopUp.threshold_micros,
             AutomaticTopUp.organisation_id.not_in(under_way),
         )
+        .order_by(func.random())
         .limit(ORGANISATIONS_AT_ONCE_MAX)
     )
     return list(session.scalars(query))

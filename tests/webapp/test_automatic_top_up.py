@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from factories import team
 from paying import USD, Desk, open_desk
 from racing import race
 from sqlalchemy import update
@@ -11,6 +12,7 @@ from sqlalchemy import update
 from licensing.db import now
 from licensing.errors import Conflict, NotAllowed
 from licensing.money import InvalidAmount
+from licensing.payments import automatic as charges
 from licensing.payments import overview
 from licensing.payments.figures import Automatic, Overview
 from licensing.payments.tables import AutomaticTopUp, Payment
@@ -192,3 +194,23 @@ def test_a_low_balance_is_told_once_until_it_is_no_longer_low(desk: Desk) -> Non
     desk.deliver()
     payments.run_due(desk.studio)
     assert read(desk).notices == []
+
+
+def test_those_that_a_brake_holds_do_not_stand_before_the_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(charges, "ORGANISATIONS_AT_ONCE_MAX", 1)
+    desk.saved_card()
+    desk.automatic()
+    neighbour = team(desk.database, balance_micros=0)
+    with desk.database.transaction() as session:
+        mine = session.get_one(AutomaticTopUp, desk.team.id)
+        theirs = {
+            name: getattr(mine, name)
+            for name in AutomaticTopUp.__table__.columns.keys()  # noqa: SIM118 - no mapping
+        }
+        theirs |= {"organisation_id": neighbour.id, "author_id": neighbour.owner.id}
+        session.add(AutomaticTopUp(**theirs))
+    with desk.database.read() as session:
+        seen = {found for _ in range(60) for found in charges.low(session)}
+    assert seen == {desk.team.id, neighbour.id}
