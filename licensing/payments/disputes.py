@@ -45,8 +45,8 @@ def told(session: Session, payload: Payload, at: datetime) -> uuid.UUID:
             dispute.state, dispute.closed_at = "won", now()
         else:
             dispute.state = state
-    _tell(session, payment.organisation_id)
     freezes.settle(session, payment.organisation_id)
+    _tell(session, payment.organisation_id)  # behind the wallet's lock, as where one is lost
     return payment.organisation_id
 
 

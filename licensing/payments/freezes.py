@@ -19,9 +19,10 @@ OURS = frozenset({DISPUTED, OVERDUE})
 
 
 def settle(session: Session, organisation_id: uuid.UUID) -> None:
-    """Freeze or free a wallet as its disputes and invoices say. The wallet is locked last.
+    """Freeze or free a wallet as its disputes and invoices say; locks it until the commit.
 
-    But before the reasons are read: of two messages at once, the later one sees the earlier one's.
+    It is locked before the reasons are read: of two messages at once, the later one sees what the
+    earlier one wrote. Only notices may be written after this.
     """
     session.flush()
     current = lock(session, organisation_id).frozen_reason

@@ -17,7 +17,7 @@ from licensing import ledger
 from licensing.audit import audit
 from licensing.db import Database
 from licensing.money import MICROS_PER_USD
-from licensing.payments import apply, cards, events, freezes, top_ups
+from licensing.payments import apply, cards, events, freezes, notices, top_ups
 from licensing.payments.tables import Payment, PaymentCustomer, PaymentEvent
 from webapp.payments import intake
 
@@ -314,6 +314,7 @@ def test_a_dispute_opened_while_another_is_won_keeps_the_wallet_frozen(
         assert later.result() == "applied"
     with database.read() as session:
         assert ledger.balance(session, nord.id).frozen_reason == freezes.DISPUTED
+        assert [notice.kind for notice in notices.open_notices(session, nord.id)] == ["dispute"]
 
 
 def until_it_ends_or_waits(database: Database, work: Future[str]) -> None:
