@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from licensing import seats
@@ -65,7 +65,7 @@ def _round(studio: Studio, *, looks_back: bool) -> None:
         log.warning("payments wait for the database: %s", error)
     except AtelierError as error:  # the provider is away: the next round asks again
         log.warning("payments wait: %s", error.message)
-    except Exception:  # outermost: one bad row must not end all rounds, unheard, until a restart
+    except (SQLAlchemyError, *intake.UNREADABLE):  # one bad row must not end all rounds, unheard
         log.exception("a round of payments broke off")
 
 
