@@ -24,6 +24,16 @@ SIDE_PX = 256
 # Captions have at most about 40 tokens; columns that no prompt of a batch uses are cut after that.
 TEXT_TOKENS = 64
 RAW_GUIDANCE = 3.5
+# The other sizes that the studio offers for these models; the last two lie furthest from a square.
+OTHER_SIZES = (
+    (288, 224),
+    (304, 208),
+    (336, 192),
+    (224, 288),
+    (208, 304),
+    (192, 336),
+    (384, 160),
+)
 LORA_FOLDER = "pocket-lora-line"
 # Peak value of float8_e4m3fn.
 FP8_MAX = 448.0
@@ -40,6 +50,13 @@ class Row:
     strength: float | None = None  # of the LoRA; None = not loaded
     change: str = ""  # "bf16", "int8", "fp8" or "fused"
     diverse: bool = False  # also measure diversity over seeds
+    width: int = SIDE_PX
+    height: int = SIDE_PX
+
+    @property
+    def square(self) -> bool:
+        """Whether it draws what most rows draw."""
+        return self.width == self.height
 
     @property
     def guidance(self) -> float:
@@ -55,6 +72,14 @@ ROWS = (
     Row("turbo-8-bf16", "pocket-turbo", 8, change="bf16"),
     Row("turbo-8-int8", "pocket-turbo", 8, change="int8"),
     Row("turbo-8-fp8", "pocket-turbo", 8, change="fp8"),
+    *(
+        Row(f"{name}-{width}x{height}", weights, steps, width=width, height=height)
+        for name, weights, steps, sizes in (
+            ("turbo-8", "pocket-turbo", 8, OTHER_SIZES),
+            ("raw-28", "pocket-raw", 28, OTHER_SIZES[-2:]),
+        )
+        for width, height in sizes
+    ),
     Row("turbo-8-lora-0", "pocket-turbo", 8, prompts="line", strength=0.0),
     Row("turbo-8-lora-0.5", "pocket-turbo", 8, prompts="line", strength=0.5),
     Row("turbo-8-lora-1", "pocket-turbo", 8, prompts="line", strength=1.0),
@@ -112,7 +137,7 @@ def round_weights(model: nn.Module, kind: str) -> None:
 
 @torch.inference_mode()
 def draw(pipe: Any, row: Row, captions: Sequence[str], *, batch: int, seeds: int = 1) -> Bytes:
-    """Pictures (captions * seeds, SIDE_PX, SIDE_PX, 3), the seeds of a caption side by side."""
+    """Pictures (captions * seeds, height, width, 3), the seeds of a caption side by side."""
     jobs = [(text, SEED + at * seeds + k) for at, text in enumerate(captions) for k in range(seeds)]
     parts = []
     for at in range(0, len(jobs), batch):
@@ -123,8 +148,8 @@ def draw(pipe: Any, row: Row, captions: Sequence[str], *, batch: int, seeds: int
             prompt_embeds_mask=mask,
             negative_prompt_embeds=empty,
             negative_prompt_embeds_mask=empty_mask,
-            height=SIDE_PX,
-            width=SIDE_PX,
+            height=row.height,
+            width=row.width,
             num_inference_steps=row.steps,
             guidance_scale=row.guidance,
             generator=[torch.Generator("cpu").manual_seed(seed) for _, seed in part],

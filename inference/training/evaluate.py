@@ -122,9 +122,9 @@ def _run_row(
         "accuracy": accuracy(marks),
     }
     features = verdict.features.astype(np.float64)
-    if row.prompts == "main":
+    if row.prompts == "main" and row.square:  # the reference scenes are squares
         figures["frechet"] = round(_frechet(features, reference), 3)
-    else:
+    if row.prompts == "line":
         figures["line_style_share"] = float((verdict.style == LORA_STYLE).mean())
     if twin is not None:
         gap = np.abs(pictures.astype(np.int16) - twin.astype(np.int16)).mean()

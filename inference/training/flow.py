@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # Krea 2's resolution-aware shift: linear in image tokens between these two points.
 BASE_TOKENS, BASE_MU = 256, 0.5
@@ -22,6 +23,8 @@ TURBO_MU = 1.15
 LATENT_SCALE = 8
 PATCH = 2
 
+# Rows and columns of image tokens.
+Grid = tuple[int, int]
 Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -61,6 +64,12 @@ def add_noise(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return (1 - t) * x0 + t * noise
 
 
+def grid_of(width: int, height: int) -> Grid:
+    """Rows and columns of image tokens of a picture."""
+    side = LATENT_SCALE * PATCH
+    return height // side, width // side
+
+
 def pack(latents: Tensor) -> Tensor:
     """(B, C, H, W) latents to (B, H W / 4, 4 C) tokens, channels in the order (c, row, column)."""
     b, c, h, w = latents.shape
@@ -89,6 +98,16 @@ def positions(text_tokens: int, rows: int, columns: int, device: torch.device) -
 def guided(conditional: Tensor, unconditional: Tensor, guidance: float) -> Tensor:
     """Krea's guidance: 0 is off, and `guidance` is the usual scale less one."""
     return conditional + guidance * (conditional - unconditional)
+
+
+def padded(states: Tensor, mask: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Text states (B, L, 12, D) and mask (B, L) lengthened to `length` by tokens nobody attends to.
+
+    Shapes differ a little in image tokens; padding the text by the difference keeps the whole
+    sequence equally long, so that one compiled graph of the blocks serves them all.
+    """
+    more = length - mask.shape[1]
+    return functional.pad(states, (0, 0, 0, 0, 0, more)), functional.pad(mask, (0, more))
 
 
 @torch.no_grad()

@@ -3,15 +3,15 @@
 The trainers are plain loops over steps. This module gives them, and nothing else does: the device
 and rank they run on (`Place`), progress as JSON lines (`Journal`), when to stop (`Stop`), how many
 steps fit into a time (`Pace`), seeded randomness, gradient averaging over processes, the
-learning-rate curve, recorded steps (`Captured`) and the moving average of weights. What a run is
-resumed from is in `state`.
+learning-rate curve and the moving average of weights. What a run is resumed from is in `state`,
+steps that are replayed in `recorded`.
 """
 
 import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -194,53 +194,6 @@ def average_gradients(parameters: Iterable[nn.Parameter], place: Place) -> None:
         flat /= place.world
     pieces = torch.split(flat, [gradient.numel() for gradient in gradients])
     torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(pieces, gradients, strict=True)])
-
-
-class Captured:
-    """A function of tensors whose shapes never change, recorded once as a CUDA graph and replayed.
-
-    A small transformer's step is thousands of kernels of a few microseconds: started one by one
-    from Python they leave a GPU idle three quarters of the time. The function must be free of
-    randomness and of waiting; gradients that it makes stay where the recording put them, so callers
-    never set them to None. On a CPU, or when not enabled, it is simply called.
-    """
-
-    def __init__(self, function: Callable[..., Tensor], *, enabled: bool) -> None:
-        self.function, self.enabled = function, enabled
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.inputs: list[Tensor] = []
-        self.output = torch.empty(0)
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        if not self.enabled:
-            return self.function(*inputs)
-        if self.graph is None:
-            self._record(inputs)
-        for kept, given in zip(self.inputs, inputs, strict=True):
-            kept.copy_(given)
-        assert self.graph is not None
-        self.graph.replay()
-        return self.output
-
-    def _record(self, inputs: tuple[Tensor, ...]) -> None:
-        self.inputs = [tensor.clone() for tensor in inputs]
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):  # compiles, tunes and allocates what may not happen in a recording
-                self.function(*self.inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        # Other threads (NCCL's watchdog) may touch the GPU meanwhile.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self.output = self.function(*self.inputs)
-        self.graph = graph
-
-
-def clear_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    for parameter in parameters:
-        parameter.grad = None
 
 
 class Average:

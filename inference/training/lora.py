@@ -9,25 +9,22 @@ transformer stays in memory, with gradient checkpointing if wanted. Pictures kee
         --data some/pictures --out build/lora
 """
 
-import gc
 import json
-import math
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLQwenImage, Krea2Pipeline, Krea2Transformer2DModel
+from diffusers import Krea2Pipeline, Krea2Transformer2DModel
 from diffusers.training_utils import _collate_lora_metadata, cast_training_params
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoTokenizer, Qwen3VLModel
 
-from inference.training import flow, loop, text
+from inference.training import flow, loop, recorded
 from inference.training.command import Command, parse
-from inference.training.latents import make_planar, normalised, raw_latents
-from inference.training.picture_folder import Captioned, read_pictures
+from inference.training.examples import Example, cache, pad, split
+from inference.training.loop import generator_of
+from inference.training.picture_folder import read_pictures
 from inference.training.state import load_state, save_state
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "to_gate")
@@ -66,18 +63,11 @@ class AdapterConfig:
     empty_captions: float = 0.05
     held_out_share: float = 0.05
     text_tokens: int = 512
+    time_shift: float | None = None  # mu of the training times; None = that of the picture's size
+    graph: bool = False  # replay recorded steps: for small models, whose kernels are short
     gradient_checkpointing: bool = False
     half_precision_base: bool = False
     save_every: int = 250
-
-
-@dataclass(frozen=True)
-class Example:
-    """One cached picture: latent tokens (N, C), their grid, text states (L, 12, D)."""
-
-    tokens: Tensor
-    grid: tuple[int, int]
-    states: Tensor
 
 
 def main() -> None:
@@ -94,7 +84,8 @@ def run(command: Command) -> Path:
     assert data is not None, "--data names a folder of pictures with captions"
     pictures = read_pictures(data, config.side)
     journal.event("start", pictures=len(pictures), steps=command.steps or config.steps)
-    examples, empty = cache(base, pictures, config, place.device)
+    dtype = base_dtype(config)
+    examples, empty = cache(base, pictures, config.text_tokens, dtype, place.device)
     training = LoraTraining(command, config, base, examples, empty)
     stop = loop.Stop(place, command.seconds)
     finished = training.run_steps(journal, stop)
@@ -106,35 +97,6 @@ def run(command: Command) -> Path:
 def base_dtype(config: AdapterConfig) -> torch.dtype:
     """bf16 for a base too large for fp32; the adapter itself is always fp32."""
     return torch.bfloat16 if config.half_precision_base else torch.float32
-
-
-@torch.no_grad()
-def cache(
-    base: Path, pictures: list[Captioned], config: AdapterConfig, device: torch.device
-) -> tuple[list[Example], Tensor]:
-    """All pictures encoded, and the empty caption; one encoder is in memory at a time."""
-    dtype = base_dtype(config)
-    tokenizer = AutoTokenizer.from_pretrained(base / "tokenizer")
-    encoder = Qwen3VLModel.from_pretrained(base / "text_encoder", dtype=dtype)
-    encoder.visual = None
-    reader = text.TextStates(encoder, tokenizer).to(device)
-    states = []
-    for caption in [*(picture.caption for picture in pictures), ""]:
-        ids, counts = text.tokenize(tokenizer, [caption], config.text_tokens)
-        ids = ids[:, : counts[0]]
-        state, _ = reader(torch.from_numpy(ids).to(device), torch.from_numpy(counts).to(device))
-        states.append(state[0])
-    del encoder, reader
-    gc.collect()
-    vae = AutoencoderKLQwenImage.from_pretrained(base / "vae", dtype=torch.float32)
-    vae.to(device)
-    make_planar(vae)
-    examples = []
-    for picture, state in zip(pictures, states[:-1], strict=True):
-        latents = normalised(vae, raw_latents(vae, picture.pixels[None].to(device)))
-        rows, columns = (side // flow.PATCH for side in latents.shape[-2:])
-        examples.append(Example(flow.pack(latents)[0], (rows, columns), state))
-    return examples, states[-1]
 
 
 class LoraTraining:
@@ -159,6 +121,12 @@ class LoraTraining:
         if config.gradient_checkpointing:
             self.transformer.enable_gradient_checkpointing()
         self.parameters = [p for p in self.transformer.parameters() if p.requires_grad]
+        recorded.make_gradients(self.parameters)
+        self.gradients = recorded.Recorded(
+            self.compute_gradients,
+            recorded.Pool(self.device),
+            enabled=config.graph and self.device.type == "cuda",
+        )
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -189,12 +157,13 @@ class LoraTraining:
 
     def advance(self) -> Tensor:
         """One optimizer step on a batch from one bucket."""
-        generator = loop.generator_of(self.command.seed, self.step, device=self.device)
-        chooser = loop.generator_of(self.command.seed, self.step)
+        generator = generator_of(self.command.seed, self.step, device=self.device)
+        chooser = generator_of(self.command.seed, self.step)
         sizes = torch.tensor([len(bucket) for bucket in self.buckets], dtype=torch.float)
         bucket = self.buckets[int(torch.multinomial(sizes, 1, generator=chooser))]
         rows = torch.randint(len(bucket), (self.config.batch,), generator=chooser).tolist()
-        loss = self.loss([bucket[row] for row in rows], generator, self.config.empty_captions)
+        batch = self.batch([bucket[row] for row in rows], generator, self.config.empty_captions)
+        loss = self.gradients(*batch)
         rate = loop.learning_rate(
             self.step,
             self.total,
@@ -204,16 +173,14 @@ class LoraTraining:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
-        return loss.detach()
+        return loss
 
-    def loss(
+    def batch(
         self, examples: list[Example], generator: torch.Generator, empty_share: float
-    ) -> Tensor:
-        """Mean squared velocity error of examples that share one grid."""
+    ) -> tuple[Tensor, ...]:
+        """Tokens, noise, times, positions, text states and mask of examples that share a grid."""
         x0 = torch.stack([example.tokens for example in examples])
         rows, columns = examples[0].grid
         dropped = torch.rand(len(x0), generator=generator, device=self.device) < empty_share
@@ -221,10 +188,28 @@ class LoraTraining:
             [
                 self.empty if drop else example.states
                 for example, drop in zip(examples, dropped.tolist(), strict=True)
-            ]
+            ],
+            self.config.text_tokens if self.config.graph else None,
         )
-        t = flow.sample_times(len(x0), flow.shift_of(rows * columns), generator, self.device)
+        mu = self.config.time_shift
+        mu = flow.shift_of(rows * columns) if mu is None else mu
+        t = flow.sample_times(len(x0), mu, generator, self.device)
         noise = torch.randn(x0.shape, generator=generator, device=self.device)
+        place = flow.positions(states.shape[1], rows, columns, self.device)
+        return (
+            (x0, noise, t, place, states) if mask is None else (x0, noise, t, place, states, mask)
+        )
+
+    def compute_gradients(self, *batch: Tensor) -> Tensor:
+        """The loss of a batch; sets the adapter's gradients."""
+        recorded.clear_gradients(self.parameters)
+        loss = self.loss(*batch)
+        torch.autograd.backward(loss)
+        return loss.detach()
+
+    def loss(self, *batch: Tensor) -> Tensor:
+        """Mean squared velocity error of what `batch` made."""
+        x0, noise, t, place, states, *mask = batch
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.config.half_precision_base
         ):
@@ -232,8 +217,8 @@ class LoraTraining:
                 hidden_states=flow.add_noise(x0, noise, t).to(states.dtype),
                 encoder_hidden_states=states,
                 timestep=t,
-                position_ids=flow.positions(states.shape[1], rows, columns, self.device),
-                encoder_attention_mask=mask,
+                position_ids=place,
+                encoder_attention_mask=mask[0] if mask else None,
                 return_dict=False,
             )[0]
         return functional.mse_loss(velocity.float(), noise - x0)
@@ -244,7 +229,7 @@ class LoraTraining:
         if not self.held_out:
             return None
         losses = [
-            self.loss([example], loop.generator_of(number, device=self.device), 0.0).item()
+            self.loss(*self.batch([example], generator_of(number, device=self.device), 0.0)).item()
             for number, example in enumerate(self.held_out * 4)
         ]
         return round(sum(losses) / len(losses), 5)
@@ -276,32 +261,6 @@ def add_adapter(transformer: Krea2Transformer2DModel, config: AdapterConfig) -> 
         )
     )
     cast_training_params(transformer, dtype=torch.float32)
-
-
-def split(
-    examples: list[Example], held_out_share: float
-) -> tuple[list[list[Example]], list[Example]]:
-    """Buckets of equal grid to train on, and every n-th picture kept apart."""
-    every = round(1 / held_out_share) if held_out_share > 0 else math.inf
-    buckets: dict[tuple[int, int], list[Example]] = defaultdict(list)
-    held_out = []
-    for number, example in enumerate(examples, start=1):
-        if number % every == 0:
-            held_out.append(example)
-        else:
-            buckets[example.grid].append(example)
-    return list(buckets.values()), held_out
-
-
-def pad(states: list[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Stack text states of different lengths; the mask is None when they are equally long."""
-    longest = max(len(state) for state in states)
-    padded = [functional.pad(state, (0, 0, 0, 0, 0, longest - len(state))) for state in states]
-    if all(len(state) == longest for state in states):
-        return torch.stack(padded), None
-    lengths = torch.tensor([len(state) for state in states], device=states[0].device)
-    mask = torch.arange(longest, device=states[0].device)[None, :] < lengths[:, None]
-    return torch.stack(padded), mask
 
 
 if __name__ == "__main__":

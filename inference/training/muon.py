@@ -74,16 +74,31 @@ def orthogonalise(stack: Tensor) -> Tensor:
     return x.mT if tall else x
 
 
-def split_matrices(modules: Iterable[nn.Module]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Parameters of the modules as (hidden matrices, everything else).
+def make_optimizers(
+    model: nn.Module,
+    blocks: Iterable[nn.Module],
+    rates: tuple[float, float, float],
+    *,
+    muon: bool,
+) -> list[torch.optim.Optimizer]:
+    """AdamW for the whole model, or AdamW and Muon, which then takes the matrices of `blocks`.
 
-    Embeddings, vectors and tables are not matrices in Muon's sense; nor are input and output
-    projections, which the caller leaves out by not passing their modules.
+    `rates` are those of AdamW, of Muon, and the weight decay of both. Embeddings, vectors and
+    tables are not matrices in Muon's sense; nor are input and output projections, which are no
+    part of `blocks`.
     """
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for module in modules:
-        for name, parameter in module.named_parameters():
-            is_matrix = parameter.ndim == 2 and "table" not in name
-            (matrices if is_matrix else others).append(parameter)
-    return matrices, others
+    matrices = [
+        parameter
+        for block in blocks
+        for name, parameter in block.named_parameters()
+        if muon and parameter.ndim == 2 and "table" not in name
+    ]
+    chosen = {id(parameter) for parameter in matrices}
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    rate, muon_rate, decay = rates
+    adamw = torch.optim.AdamW(
+        others, lr=rate, betas=(0.9, 0.98), weight_decay=decay, fused=others[0].is_cuda
+    )
+    if not matrices:
+        return [adamw]
+    return [adamw, Muon(matrices, lr=muon_rate, weight_decay=decay)]

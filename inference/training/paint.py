@@ -106,8 +106,8 @@ class Scenes:
     tint: Ints  # index into TINTS, of subject1
     says_style: Flags
     says_background: Flags
-    centre: Floats  # (B, LAYERS, 2) x, y in 0..1
-    side: Floats  # (B, LAYERS) sprite side in 0..1; 0 = no sprite
+    centre: Floats  # (B, LAYERS, 2) x in shares of the width, y of the height
+    side: Floats  # (B, LAYERS) sprite side in shares of the shorter side; 0 = no sprite
     angle: Floats  # (B, LAYERS) radians
     flip: Flags  # (B, LAYERS)
     ground: Floats  # (B, 2, 3) jittered sRGB 0..1 of both background colours
@@ -122,24 +122,60 @@ class Scenes:
         return Scenes(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
-def render(atlas: Atlas, scenes: Scenes, size: int) -> Tensor:
-    """Paint (B, 3, size, size) float32 in [-1, 1] on the atlas's device."""
+@dataclass(frozen=True)
+class Shape:
+    """The sides of a picture in pixels."""
+
+    width: int
+    height: int
+
+    @property
+    def shorter(self) -> int:
+        """What sprites are sized by."""
+        return min(self.width, self.height)
+
+
+def render(atlas: Atlas, scenes: Scenes, width: int, height: int | None = None) -> Tensor:
+    """Paint (B, 3, height, width) float32 in [-1, 1] on the atlas's device; square by default.
+
+    Sprites are sized by the shorter side and placed by shares of each side, so a scene that is
+    right in a square is right in every shape.
+    """
+    shape = Shape(width, height or width)
     device = atlas.device
     chunk = CPU_CHUNK if device.type == "cpu" else max(1, len(scenes))
     parts = [
-        _render(atlas, scenes[start : start + chunk], size)
+        _render(atlas, scenes[start : start + chunk], shape)
         for start in range(0, len(scenes), chunk)
     ]
-    return torch.cat(parts) if parts else torch.zeros(0, 3, size, size, device=device)
+    return torch.cat(parts) if parts else torch.zeros(0, 3, shape.height, width, device=device)
 
 
-def _render(atlas: Atlas, scenes: Scenes, size: int) -> Tensor:
-    picture = _background(scenes, size, atlas.device)
+def background(scenes: Scenes, shape: Shape, device: torch.device) -> Tensor:
+    """The ground (B, 3, height, width) in 0..1; the second colour's weight makes the pattern."""
+    ground = _to(scenes.ground, device)
+    first, second = ground[:, 0, :, None, None], ground[:, 1, :, None, None]
+    across, down = (
+        torch.arange(side, device=device, dtype=torch.float32) + 0.5
+        for side in (shape.width, shape.height)
+    )
+    unit = shape.shorter
+    stripes = _edge(torch.sin(across / unit * 2 * torch.pi * 5) * unit / 32)
+    waves = [torch.cos(axis / unit * 2 * torch.pi * 6) for axis in (down, across)]
+    dots = _edge((waves[0][:, None] + waves[1][None] - 1.2) * unit / 32)
+    fade = (down / shape.height)[:, None].expand_as(dots)
+    masks = torch.stack([torch.zeros_like(dots), stripes.expand_as(dots), dots, fade])
+    weight = masks.index_select(0, _to(scenes.pattern, device))[:, None]
+    return first + (second - first) * weight
+
+
+def _render(atlas: Atlas, scenes: Scenes, shape: Shape) -> Tensor:
+    picture = background(scenes, shape, atlas.device)
     offset = scenes.style * len(subjects())
     for layer in range(LAYERS):
         subject = np.where((scenes.subject2 >= 0) & (layer == 1), scenes.subject2, scenes.subject1)
         present = scenes.side[:, layer] > 0
-        shrink = atlas.mips[0].shape[-1] / np.maximum(scenes.side[:, layer] * size, 1.0)
+        shrink = atlas.mips[0].shape[-1] / np.maximum(scenes.side[:, layer] * shape.shorter, 1.0)
         # A little under one level too sharp beats a blur: bilinear sampling hides the rest.
         level = np.clip(np.floor(np.log2(shrink) + 0.25), 0, len(atlas.mips) - 1)
         tint = np.where(layer == 0, scenes.tint, np.where(scenes.subject2 >= 0, -1, scenes.tint))
@@ -147,7 +183,7 @@ def _render(atlas: Atlas, scenes: Scenes, size: int) -> Tensor:
             rows = np.flatnonzero(present & (level == mip))
             if len(rows):
                 sprite = offset[rows] + subject[rows]
-                ink = _place(atlas.mips[mip], sprite, scenes, rows, layer=layer, size=size)
+                ink = _place(atlas.mips[mip], sprite, scenes, rows, layer=layer, shape=shape)
                 ink = _tinted(ink, tint[rows])
                 index = _to(rows, atlas.device)
                 below = picture.index_select(0, index)
@@ -156,9 +192,9 @@ def _render(atlas: Atlas, scenes: Scenes, size: int) -> Tensor:
 
 
 def _place(
-    mip: Tensor, sprite: Ints, scenes: Scenes, rows: Ints, *, layer: int, size: int
+    mip: Tensor, sprite: Ints, scenes: Scenes, rows: Ints, *, layer: int, shape: Shape
 ) -> Tensor:
-    """The sprites on transparent canvases: premultiplied RGBA (rows, 4, size, size) in 0..1."""
+    """The sprites on transparent canvases: premultiplied RGBA (rows, 4, height, width) in 0..1."""
     side = scenes.side[rows, layer]
     turn = scenes.angle[rows, layer]
     mirror = np.where(scenes.flip[rows, layer], -1.0, 1.0)
@@ -167,11 +203,13 @@ def _place(
     theta = np.empty((len(rows), 2, 3), dtype=np.float32)
     theta[:, 0, 0], theta[:, 0, 1] = mirror * cos, mirror * sin
     theta[:, 1, 0], theta[:, 1, 1] = -sin, cos
+    # Shares of a longer side are more pixels than the same shares of the shorter one.
+    theta[:, :, 0] *= shape.width / shape.shorter
+    theta[:, :, 1] *= shape.height / shape.shorter
     theta[:, :, 2] = -(theta[:, :, :2] @ at[:, :, None])[:, :, 0]
     ink = mip.index_select(0, _to(sprite, mip.device)).float().mul_(1 / 255)
-    flow = functional.affine_grid(
-        _to(theta, mip.device), [len(rows), 4, size, size], align_corners=False
-    )
+    canvas = [len(rows), 4, shape.height, shape.width]
+    flow = functional.affine_grid(_to(theta, mip.device), canvas, align_corners=False)
     return functional.grid_sample(ink, flow, align_corners=False)
 
 
@@ -189,20 +227,6 @@ def _tinted(ink: Tensor, tint: Ints) -> Tensor:
     pure = _to(np.clip(ramp, 0, 1).astype(np.float32), ink.device)[:, :, None, None]
     colour = floor[:, None] + (value - floor)[:, None] * pure
     return ink.index_copy(0, index, torch.cat([colour, some[:, 3:]], 1))
-
-
-def _background(scenes: Scenes, size: int, device: torch.device) -> Tensor:
-    """The ground (B, 3, size, size) in 0..1; the weight of the second colour makes the pattern."""
-    ground = _to(scenes.ground, device)
-    first, second = ground[:, 0, :, None, None], ground[:, 1, :, None, None]
-    axis = (torch.arange(size, device=device, dtype=torch.float32) + 0.5) / size
-    stripes = _edge(torch.sin(axis * 2 * torch.pi * 5) * size / 32).expand(size, size)
-    wave = torch.cos(axis * 2 * torch.pi * 6)
-    dots = _edge((wave[:, None] + wave[None] - 1.2) * size / 32)
-    fade = axis[:, None].expand(size, size)
-    masks = torch.stack([torch.zeros_like(dots), stripes, dots, fade])
-    weight = masks.index_select(0, _to(scenes.pattern, device))[:, None]
-    return first + (second - first) * weight
 
 
 def _edge(distance: Tensor) -> Tensor:

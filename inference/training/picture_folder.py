@@ -27,6 +27,8 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 STEP_PX = 16
 # Narrower shapes than 1 : 3 are cropped to it.
 RATIO_MAX = 3.0
+# Side of the scenes that `write_scenes` draws.
+WRITTEN_PX = 256
 
 
 @dataclass(frozen=True)
@@ -75,17 +77,24 @@ def _read(path: Path, caption: str, side: int) -> Captioned:
     return Captioned(pixels.permute(2, 0, 1), caption)
 
 
-def write_scenes(atlas: Atlas, out: Path, count: int, seed: int, side: int = 256) -> None:
-    """Write `count` scenes in the style kept out of Raw, with captions."""
+def write_scenes(atlas: Atlas, out: Path, count: int, seed: int, pair_share: float) -> None:
+    """Write `count` captioned scenes in the style kept out of Raw; no subject is shown twice."""
     rng = np.random.default_rng(seed)
-    scenes = sample(atlas, count, rng=rng, styles=(LORA_STYLE,), pair_share=0.1, plain=True)
-    pictures = ((render(atlas, scenes, side) + 1) * 127.5).round().byte().cpu()
+    pairs = round(count * pair_share)
+    shown: set[int] = set()
     out.mkdir(parents=True, exist_ok=True)
-    lines = []
-    for number, (picture, caption) in enumerate(zip(pictures, scenes.captions, strict=True)):
-        name = f"{number:03}.png"
+    lines: list[str] = []
+    while len(lines) < count:
+        share = 1.0 if len(lines) < pairs else 0.0
+        scene = sample(atlas, 1, rng=rng, styles=(LORA_STYLE,), pair_share=share, plain=True)
+        subjects = {int(scene.subject1[0]), int(scene.subject2[0])} - {-1}
+        if subjects & shown:
+            continue
+        shown |= subjects
+        picture = ((render(atlas, scene, WRITTEN_PX)[0] + 1) * 127.5).round().byte().cpu()
+        name = f"{len(lines):03}.png"
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(out / name)
-        lines.append(json.dumps({"file": name, "caption": caption}))
+        lines.append(json.dumps({"file": name, "caption": scene.captions[0]}))
     (out / "captions.jsonl").write_text("\n".join(lines) + "\n")
 
 
@@ -95,8 +104,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pairs", type=float, default=0.1, help="share with two subjects")
     given = parser.parse_args()
-    write_scenes(Atlas.load(given.data), given.out, given.count, given.seed)
+    write_scenes(Atlas.load(given.data), given.out, given.count, given.seed, given.pairs)
 
 
 if __name__ == "__main__":

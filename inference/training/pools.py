@@ -18,10 +18,12 @@ from torch import Tensor
 from transformers import Qwen2Tokenizer
 
 from inference.training import flow, text
+from inference.training.alignment import Encoder
 from inference.training.latents import normalised, raw_latents
 from inference.training.loop import generator_of, half_precision
 from inference.training.paint import Atlas, Scenes, render
 from inference.training.scenes import sample
+from inference.training.stages import Stage
 from inference.training.subjects import STYLES, subjects
 
 # Scenes painted and encoded at once.
@@ -65,64 +67,84 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A stretch of training at one picture side. Counts are per process."""
+class Batch:
+    """Latent tokens (B, N, 64) of one shape, caption ids (B, L), their counts (B,), the grid."""
 
-    side: int
-    batch: int
-    steps: int
-    pool: int
-    reuse: int
-    share: float = 1.0  # of the time, when the run is fitted to a time
-
-    @property
-    def pool_steps(self) -> int:
-        """Steps taken on one pool before the next is made."""
-        return self.pool * self.reuse // self.batch
-
-    @property
-    def grid(self) -> int:
-        """Image tokens along a side."""
-        return self.side // flow.LATENT_SCALE // flow.PATCH
+    latents: Tensor
+    ids: Tensor
+    counts: Tensor
+    grid: flow.Grid
+    features: Tensor | None = None  # (B, F, rows, columns) of an encoder, when there is one
 
 
 class LatentPools:
     """The pools of one process as latents: one is held at a time, the next is made when due."""
 
-    def __init__(self, source: Source, vae: AutoencoderKLQwenImage) -> None:
-        self.source, self.vae = source, vae
+    def __init__(
+        self, source: Source, vae: AutoencoderKLQwenImage, encoder: Encoder | None = None
+    ) -> None:
+        self.source, self.vae, self.encoder = source, vae, encoder
         self.device = source.atlas.device
-        self.held: tuple[int, int] | None = None
+        self.held: tuple[Stage, int] | None = None
+        self.parts: list[Batch] = []  # all pictures of each of the stage's shapes
+        self.turns: list[tuple[int, int]] = []  # shape and turn of each step, in order
+        self.orders: list[Tensor] = []
         self.seconds = 0.0  # that the last pool took to make
 
-    def batch(self, stage: Stage, within: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Latent tokens (B, N, 64), caption ids (B, L) and counts (B,) of a stage's step."""
-        number, turn = divmod(within, stage.pool_steps)
-        if self.held != (stage.side, number):
+    def batch(self, stage: Stage, within: int) -> Batch:
+        """The pictures of a stage's step, all of one shape; every process takes the same shape."""
+        number, step = divmod(within, stage.pool_steps)
+        if self.held != (stage, number):
             began = time.monotonic()
-            self.latents, self.ids, self.counts = self._make(stage, number)
+            self._fill(stage, number)
             if self.device.type == "cuda":
                 torch.cuda.synchronize()
             self.seconds = time.monotonic() - began
-            shuffle = generator_of(self.source.seed, self.source.rank, stage.side, number)
-            turns = [torch.randperm(stage.pool, generator=shuffle) for _ in range(stage.reuse)]
-            self.order = torch.cat(turns).to(self.device)
-            self.held = (stage.side, number)
-        rows = self.order[turn * stage.batch : (turn + 1) * stage.batch]
-        return self.latents[rows].float(), self.ids[rows], self.counts[rows]
+            self.held = (stage, number)
+        entry, turn = self.turns[step]
+        part = self.parts[entry]
+        rows = self.orders[entry][turn * stage.batch : (turn + 1) * stage.batch]
+        features = None if part.features is None else part.features[rows]
+        return Batch(
+            part.latents[rows].float(), part.ids[rows], part.counts[rows], part.grid, features
+        )
+
+    def _fill(self, stage: Stage, number: int) -> None:
+        seed, rank = self.source.seed, self.source.rank
+        count = stage.pool // len(stage.shapes)
+        self.parts, self.orders = [], []
+        for entry, shape in enumerate(stage.shapes):
+            # Stages and shapes draw different scenes: all are part of the pool's number.
+            pool = shape[0] * 1000 + number + entry * 10**7
+            self.parts.append(self._make(shape, pool, count))
+            shuffle = generator_of(seed, rank, shape[0], number, entry)
+            passes = [torch.randperm(count, generator=shuffle) for _ in range(stage.reuse)]
+            self.orders.append(torch.cat(passes).to(self.device))
+        mixed = torch.randperm(
+            stage.pool_steps, generator=generator_of(seed, stage.tokens, number)
+        ).tolist()
+        self.turns = [divmod(step, stage.shape_steps) for step in mixed]
 
     @torch.no_grad()
-    def _make(self, stage: Stage, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        latents, ids, counts = [], [], []
-        # Stages draw different scenes: the side is part of the pool's number.
-        for drawn in self.source.chunks(stage.side * 1000 + number, stage.pool):
-            picture = render(self.source.atlas, drawn.scenes, stage.side)
+    def _make(self, shape: tuple[int, int], pool: int, count: int) -> Batch:
+        latents, ids, counts, features = [], [], [], []
+        grid = flow.grid_of(*shape)
+        for drawn in self.source.chunks(pool, count):
+            picture = render(self.source.atlas, drawn.scenes, *shape)
             with half_precision(self.device):
                 raw = raw_latents(self.vae, picture)
             latents.append(flow.pack(normalised(self.vae, raw)).bfloat16())
             ids.append(torch.from_numpy(drawn.ids))
             counts.append(torch.from_numpy(drawn.counts))
-        return torch.cat(latents), torch.cat(ids).to(self.device), torch.cat(counts).to(self.device)
+            if self.encoder is not None:
+                features.append(self.encoder(picture, grid))
+        return Batch(
+            torch.cat(latents),
+            torch.cat(ids).to(self.device),
+            torch.cat(counts).to(self.device),
+            grid,
+            torch.cat(features) if features else None,
+        )
 
 
 def load_atlas(data: Path | None, device: torch.device, *, pixels: bool = True) -> Atlas:

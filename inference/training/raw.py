@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inference.training import flow, folder, loop, pools, text
+from inference.training import alignment, flow, folder, loop, pools, recorded, text
 from inference.training.command import Command, parse
 from inference.training.latents import make_planar
-from inference.training.muon import Muon, split_matrices
+from inference.training.muon import make_optimizers
 from inference.training.paint import Atlas
-from inference.training.pools import Stage
+from inference.training.stages import Schedule, Stage
 from inference.training.state import load_state, save_state
 
 # The caption gap is measured at this noise level, where the caption matters most.
@@ -46,13 +46,17 @@ class RawConfig:
     cool_down_share: float = 0.3
     average: float = 0.999
     empty_captions: float = 0.1
+    train_text: bool = True  # a later stage may keep the text encoder as it is
+    align_with: str | None = None  # folder of an encoder: switches representation alignment on
+    align_block: int = 3
+    align_weight: float = 0.5
     compile: bool = True
     graph: bool = True
     save_every_seconds: float = 240.0
 
     @classmethod
     def read(cls, section: dict[str, Any]) -> "RawConfig":
-        stages = tuple(Stage(**stage) for stage in section["stages"])
+        stages = tuple(Stage.read(stage) for stage in section["stages"])
         return cls(**{**section, "stages": stages})
 
 
@@ -73,7 +77,8 @@ def run(command: Command) -> Path:
         name: sum(p.numel() for p in module.parameters())
         for name, module in (("transformer", training.transformer), ("text", training.text))
     }
-    journal.event("start", step=training.step, steps=training.total, parameters=counts)
+    steps = training.schedule.total
+    journal.event("start", step=training.step, steps=steps, parameters=counts)
     finished = training.run_steps(journal, stop)
     if place.first:
         training.write_checkpoint(command.out / "checkpoint")
@@ -93,77 +98,71 @@ class RawTraining:
         self.text = text.TextStates(self.parts.text_encoder, self.parts.tokenizer).to(place.device)
         vae = self.parts.vae.to(place.device).eval()
         make_planar(vae)
-        self.model = nn.ModuleDict({"transformer": self.transformer, "text": self.text})
+        self.text.requires_grad_(requires_grad=self.config.train_text)
+        self.model = nn.ModuleDict({"transformer": self.transformer})
+        if self.config.train_text:
+            self.model["text"] = self.text
+        encoder, self.alignment = None, None
+        if self.config.align_with is not None:
+            encoder = alignment.Encoder(Path(self.config.align_with), place.device)
+            self.alignment = alignment.Alignment(self.transformer, self.config.align_block)
+            self.model["alignment"] = self.alignment.to(place.device)
         self.average = loop.Average(self.model, self.config.average)
-        self.optimizers = self.make_optimizers()
+        self.optimizers = make_optimizers(
+            self.model,
+            [
+                *self.transformer.transformer_blocks,
+                *self.fusion_blocks(),
+                *(self.text.encoder.layers if self.config.train_text else []),
+            ],
+            (self.config.learning_rate, self.config.muon_rate, self.config.weight_decay),
+            muon=self.config.optimizer == "muon",
+        )
         tokens = self.config.text_tokens
         source = pools.Source(atlas, command.seed, place.rank, None, self.parts.tokenizer, tokens)
-        self.pools = pools.LatentPools(source, vae)
+        self.pools = pools.LatentPools(source, vae, encoder)
         empty, count = text.tokenize(self.parts.tokenizer, [""], tokens)
         self.empty = torch.from_numpy(empty).to(place.device), int(count[0])
         self.step = 0
-        self.stage_steps = [stage.steps for stage in self.config.stages]
-        self.captured: tuple[Stage, loop.Captured] | None = None
+        self.schedule = Schedule(self.config.stages, command.steps, command.fit_seconds)
+        recorded.make_gradients(self.model.parameters())
+        self.gradients = recorded.Recorded(
+            self.compute_gradients,
+            recorded.Pool(place.device),
+            enabled=self.config.graph and place.device.type == "cuda",
+        )
         if command.resume and (saved := load_state(command.out / "state")):
             self.restore(saved)
         if self.config.compile and place.device.type == "cuda":
-            self.compile()
-
-    def compile(self) -> None:
-        """Compile the repeated blocks only: seconds, where the whole graph takes minutes."""
-        for block in (*self.transformer.transformer_blocks, *self.fusion_blocks()):
-            block.compile(dynamic=False)
-        self.text.compile_layers()
+            recorded.compile_blocks(self.transformer.transformer_blocks, self.fusion_blocks())
+            self.text.compile_layers()
 
     def fusion_blocks(self) -> list[nn.Module]:
+        """The repeated blocks that the captions pass before the image's."""
         fusion = self.transformer.text_fusion
         return [*fusion.layerwise_blocks, *fusion.refiner_blocks]
 
-    def make_optimizers(self) -> list[torch.optim.Optimizer]:
-        config = self.config
-        blocks = [*self.transformer.transformer_blocks, *self.fusion_blocks()]
-        matrices, _ = split_matrices([*blocks, *self.text.encoder.layers])
-        if config.optimizer == "adamw":
-            matrices = []
-        chosen = {id(p) for p in matrices}
-        others = [p for p in self.model.parameters() if id(p) not in chosen]
-        adamw = torch.optim.AdamW(
-            others,
-            lr=config.learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=config.weight_decay,
-            fused=self.place.device.type == "cuda",
-        )
-        if not matrices:
-            return [adamw]
-        return [adamw, Muon(matrices, lr=config.muon_rate, weight_decay=config.weight_decay)]
-
-    @property
-    def total(self) -> int:
-        """All steps of all stages."""
-        return self.command.steps or sum(self.stage_steps)
-
     def run_steps(self, journal: loop.Journal, stop: loop.Stop) -> bool:
         """Run the remaining steps; False when stopped early. The state is saved either way."""
+        schedule = self.schedule
         whole = loop.Pace(self.place, self.step, None)
-        number, _ = self.stage_of(self.step)
-        pace = self.stage_pace(whole, number)
-        samples, saved_at = 0, 0.0
-        while self.step < self.total:
-            current, within = self.stage_of(self.step)
+        number, pace, samples, saved_at = -1, whole, 0, 0.0
+        while self.step < schedule.total:
+            current, within = schedule.stage_of(self.step)
             if current != number:
-                number, pace = current, self.stage_pace(whole, current)
+                number, pace = current, schedule.pace(whole, self.place, self.step)
             stage = self.config.stages[number]
             loss = self.advance(stage, within)
             samples += stage.batch * self.place.world
             self.step += 1
-            self.refit(journal, pace, number)
+            if schedule.refit(pace, self.step, self.pools.seconds):
+                journal.event("fitted", stages=schedule.steps, pool_seconds=self.pools.seconds)
             if journal.due():
                 speed = round(samples / whole.elapsed())
-                values = {"side": stage.side, "samples_per_second": speed, "samples": samples}
+                values = {"part": number, "samples_per_second": speed, "samples": samples}
                 journal.event("step", step=self.step, loss=round(loss.item(), 5), **values)
             if self.step % GAP_EVERY == 0:
-                journal.event("caption_gap", step=self.step, gap=round(self.caption_gap(stage), 4))
+                journal.event("caption_gap", step=self.step, gap=self.caption_gap(stage, within))
             if whole.elapsed() - saved_at > self.config.save_every_seconds:
                 saved_at = whole.elapsed()
                 self.save()
@@ -171,51 +170,23 @@ class RawTraining:
             if stop.now(self.step):
                 break
         self.save()
-        return self.step >= self.total
-
-    def stage_pace(self, whole: loop.Pace, number: int) -> loop.Pace:
-        """With `--fit-seconds`, a stage may take its share of the time that is left."""
-        if self.command.fit_seconds is None:
-            return loop.Pace(self.place, self.step, None)
-        left = self.command.fit_seconds - whole.elapsed()
-        shares = [stage.share for stage in self.config.stages[number:]]
-        return loop.Pace(self.place, self.step, left * shares[0] / sum(shares))
-
-    def refit(self, journal: loop.Journal, pace: loop.Pace, number: int) -> None:
-        """Set this stage's number of steps from its measured speed; later ones by their size."""
-        stage = self.config.stages[number]
-        fitted = pace.fitted(self.step, self.pools.seconds / stage.pool_steps)
-        if fitted is None:
-            return
-        done = sum(self.stage_steps[:number])
-        self.stage_steps[number] = fitted - done
-        for later in range(number + 1, len(self.stage_steps)):
-            other = self.config.stages[later]
-            work = (other.batch * other.side**2) / (stage.batch * stage.side**2)
-            share = other.share / stage.share
-            self.stage_steps[later] = int(self.stage_steps[number] * share / work)
-        journal.event("fitted", stages=self.stage_steps, pool_seconds=round(self.pools.seconds, 2))
-
-    def stage_of(self, step: int) -> tuple[int, int]:
-        """The stage that a step belongs to, and the step's number within it; the last is open."""
-        for number, steps in enumerate(self.stage_steps[:-1]):
-            if step < steps:
-                return number, step
-            step -= steps
-        return len(self.stage_steps) - 1, step
+        return self.step >= schedule.total
 
     def advance(self, stage: Stage, within: int) -> Tensor:
         """One optimizer step; returns the loss, still on the device."""
         config = self.config
         generator = loop.step_generator(self.place, self.command.seed, self.step)
-        x0, ids, counts = self.pools.batch(stage, within)
+        batch = self.pools.batch(stage, within)
+        x0, ids, counts = batch.latents, batch.ids, batch.counts
         dropped = torch.rand(len(x0), generator=generator, device=x0.device) < config.empty_captions
         ids = torch.where(dropped[:, None], self.empty[0], ids)
         counts = torch.where(dropped, self.empty[1], counts)
-        t = flow.sample_times(len(x0), flow.shift_of(stage.grid**2), generator, x0.device)
+        t = flow.sample_times(len(x0), flow.shift_of(x0.shape[1]), generator, x0.device)
         # Times come sorted; a pool's rows are shuffled already, so pairing them is still random.
         noise = torch.randn(x0.shape, generator=generator, device=x0.device)
-        loss = self.gradients(stage)(x0, noise, t, ids, counts)
+        features = () if batch.features is None else (batch.features,)
+        place = self.positions(stage, batch.grid)
+        loss = self.gradients(x0, noise, t, ids, counts, place, *features)
         loop.average_gradients(self.model.parameters(), self.place)
         adamw = [p for group in self.optimizers[0].param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(adamw, 1.0)
@@ -224,10 +195,10 @@ class RawTraining:
         ):
             rate = loop.learning_rate(
                 self.step,
-                self.total,
+                self.schedule.total,
                 peak=peak,
                 warm_up=config.warm_up,
-                cool_down=int(self.total * config.cool_down_share),
+                cool_down=int(self.schedule.total * config.cool_down_share),
             )
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -235,30 +206,28 @@ class RawTraining:
         self.average.update(self.step)
         return loss
 
-    def gradients(self, stage: Stage) -> loop.Captured:
-        """A stage's function (x0, noise, t, ids, counts) -> loss, which also sets gradients."""
-        if self.captured is None or self.captured[0] != stage:
+    def positions(self, stage: Stage, grid: flow.Grid) -> Tensor:
+        """Positions of padded text and image: as many rows for every shape of the stage."""
+        length = stage.tokens + self.config.text_tokens
+        return flow.positions(length - grid[0] * grid[1], *grid, self.place.device)
 
-            def compute(
-                x0: Tensor, noise: Tensor, t: Tensor, ids: Tensor, counts: Tensor
-            ) -> Tensor:
-                loop.clear_gradients(self.model.parameters())
-                loss = self.loss(stage, x0, noise, t, (ids, counts))
-                torch.autograd.backward(loss)
-                return loss.detach()
-
-            enabled = self.config.graph and self.place.device.type == "cuda"
-            self.captured = None  # gives the earlier stage's memory back first
-            self.captured = (stage, loop.Captured(compute, enabled=enabled))
-        return self.captured[1]
+    def compute_gradients(self, *inputs: Tensor) -> Tensor:
+        """(x0, noise, t, ids, counts, positions[, features]) -> loss; sets the gradients."""
+        recorded.clear_gradients(self.model.parameters())
+        x0, noise, t, ids, counts, place, *features = inputs
+        loss = self.loss(x0, noise, t, (ids, counts), place)
+        extra = 0 if self.alignment is None else self.alignment(*features)
+        torch.autograd.backward(loss + self.config.align_weight * extra)
+        return loss.detach()
 
     def loss(
-        self, stage: Stage, x0: Tensor, noise: Tensor, t: Tensor, caption: tuple[Tensor, Tensor]
+        self, x0: Tensor, noise: Tensor, t: Tensor, caption: tuple[Tensor, Tensor], place: Tensor
     ) -> Tensor:
         """Mean squared error of the velocity."""
-        place = flow.positions(caption[0].shape[1], stage.grid, stage.grid, x0.device)
         with loop.half_precision(self.place.device):
-            states, mask = self.text(*caption)
+            with torch.set_grad_enabled(self.config.train_text and torch.is_grad_enabled()):
+                states, mask = self.text(*caption)
+            states, mask = flow.padded(states, mask, len(place) - x0.shape[1])
             velocity = self.transformer(
                 hidden_states=flow.add_noise(x0, noise, t),
                 encoder_hidden_states=states,
@@ -269,16 +238,19 @@ class RawTraining:
             )[0]
         return functional.mse_loss(velocity.float(), noise - x0)
 
-    def caption_gap(self, stage: Stage) -> float:
+    def caption_gap(self, stage: Stage, within: int) -> float:
         """Loss with each picture given its neighbour's caption, less the loss with its own."""
         generator = loop.step_generator(self.place, self.command.seed + 1, self.step)
-        x0, ids, counts = self.pools.batch(stage, self.stage_of(self.step - 1)[1])
+        batch = self.pools.batch(stage, within)
+        x0, ids, counts = batch.latents, batch.ids, batch.counts
         t = torch.full((len(x0),), GAP_TIME, device=x0.device)
         noise = torch.randn(x0.shape, generator=generator, device=x0.device)
+        place = self.positions(stage, batch.grid)
         # Gradients stay on: compiled blocks would be compiled once more without them.
-        right = self.loss(stage, x0, noise, t, (ids, counts)).detach()
-        wrong = self.loss(stage, x0, noise, t, (ids.roll(1, 0), counts.roll(1, 0))).detach()
-        return (wrong - right).item()
+        right = self.loss(x0, noise, t, (ids, counts), place).detach()
+        swapped = (ids.roll(1, 0), counts.roll(1, 0))
+        wrong = self.loss(x0, noise, t, swapped, place).detach()
+        return round((wrong - right).item(), 4)
 
     def save(self) -> None:
         """Everything that the next step depends on, once for all processes."""
@@ -289,7 +261,7 @@ class RawTraining:
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
-            "stage_steps": self.stage_steps,
+            "stage_steps": self.schedule.steps,
         }
         save_state(self.command.out / "state", tree)
 
@@ -301,8 +273,8 @@ class RawTraining:
         for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         self.step = saved["step"]
-        if len(saved["stage_steps"]) == len(self.stage_steps):
-            self.stage_steps = saved["stage_steps"]
+        if len(saved["stage_steps"]) == len(self.schedule.steps):
+            self.schedule.steps = saved["stage_steps"]
 
     @torch.no_grad()
     def write_checkpoint(self, out: Path) -> None:

@@ -11,13 +11,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from inference.training.drawing import OTHER_SIZES
 
 # A sheet of 50 pictures in rows of 10 stays under 2000 px wide, what a browser shows whole.
 TILE_PX, CAPTION_PX, COLUMNS = 192, 64, 10
 WRAP_LETTERS = 33
 HEADS = ("subject", "style", "background", "pair_subjects", "relation")
 MAIN_ROWS = ("real", "real-through-vae", "raw-52", "raw-28", "turbo-8", "turbo-4")
+SHAPE_ROWS = (
+    "turbo-8",
+    *(f"turbo-8-{width}x{height}" for width, height in OTHER_SIZES),
+    "raw-28",
+    *(f"raw-28-{width}x{height}" for width, height in OTHER_SIZES[-2:]),
+)
 VARIANT_ROWS = ("turbo-8", "turbo-8-bf16", "turbo-8-int8", "turbo-8-fp8")
 LORA_ROWS = ("turbo-8-lora-0", "turbo-8-lora-0.5", "turbo-8-lora-1", "turbo-8-lora-1-fused")
 # (row, head, lowest share) of the model's goals.
@@ -50,6 +58,7 @@ def write(out: Path, model: Path) -> str:
         for part in (
             _table("Raw and Turbo", rows, MAIN_ROWS),
             _bars(rows),
+            _table("Other shapes", rows, SHAPE_ROWS),
             _lora_table(rows),
             _table("Number formats", rows, VARIANT_ROWS),
         )
@@ -78,8 +87,10 @@ def sheet(
         zip(pictures, captions, verdicts, strict=True)
     ):
         left, top = at % columns * TILE_PX, at // columns * (TILE_PX + CAPTION_PX)
-        tile = Image.fromarray(picture).resize((TILE_PX - 4, TILE_PX - 4), Image.Resampling.LANCZOS)
-        page.paste(tile, (left + 2, top + 2))
+        inner = (TILE_PX - 4, TILE_PX - 4)
+        tile = ImageOps.contain(Image.fromarray(picture), inner, Image.Resampling.LANCZOS)
+        margin = ((inner[0] - tile.width) // 2, (inner[1] - tile.height) // 2)
+        page.paste(tile, (left + 2 + margin[0], top + 2 + margin[1]))
         pen.text((left + 3, top + TILE_PX - 1), _wrap(caption), fill="black", font=font, spacing=1)
         pen.text((left + 3, top + TILE_PX + CAPTION_PX - 15), verdict, fill="crimson", font=font)
     page.save(path, quality=88, method=5)
@@ -117,6 +128,10 @@ def _opening(card: Figures | None) -> str:
         real = card["accuracy_on_real_held_out_scenes"]
         said = ", ".join(f"{head.replace('_', ' ')} {100 * real[head]:.2f} %" for head in HEADS)
         lines += ["", f"The judge on {card['scenes']} real held-out scenes: {said}."]
+        if shapes := card.get("accuracy_by_shape"):
+            least = {head: min(told[head] for told in shapes.values()) for head in HEADS}
+            said = ", ".join(f"{h.replace('_', ' ')} {100 * least[h]:.2f} %" for h in HEADS)
+            lines.append(f"In every other shape on offer at least: {said}.")
     return "\n".join(lines)
 
 
@@ -147,7 +162,15 @@ def _lora_table(rows: Mapping[str, Figures]) -> str:
     there = [rows[name] for name in LORA_ROWS if name in rows]
     if not there:
         return ""
-    head = ["Turbo + LoRA", "strength", "line style", "subject", "background", "pixels off"]
+    head = [
+        "Turbo + LoRA",
+        "strength",
+        "pictures",
+        "line style",
+        "subject",
+        "background",
+        "pixels off",
+    ]
     lines = ["## The LoRA, trained on Raw, run on Turbo", "", _line(head)]
     lines.append(_line(["---"] * len(head)))
     lines += [
@@ -155,6 +178,7 @@ def _lora_table(rows: Mapping[str, Figures]) -> str:
             [
                 row["name"],
                 str(row["strength"]),
+                str(row["pictures"]),
                 f"{100 * row['line_style_share']:.1f} %",
                 _share(row, "subject"),
                 _share(row, "background"),
@@ -163,7 +187,7 @@ def _lora_table(rows: Mapping[str, Figures]) -> str:
         )
         for row in there
     ]
-    lines += ["", f"{there[0]['pictures']} held-out prompts that ask for the style by name."]
+    lines += ["", "Held-out prompts that ask for the style by name."]
     return "\n".join(lines)
 
 

@@ -1,10 +1,9 @@
 r"""distil_turbo: few-step sampling without guidance, by Trajectory Distribution Matching.
 
 Three networks start from Raw: the teacher (frozen), the student, and a critic that follows the
-student's distribution. The student is rolled out along its own few-step grid; at a random step its
-clean estimate is moved along (teacher with guidance - critic), which matches the distributions of
-the trajectory at that step (Luo et al. 2025, arXiv 2503.06674). No pictures are needed, captions
-only. Most iterations use the 8-step grid, the others the 4-step grid, so that both work.
+student's distribution. The student is rolled out along its own few-step grid and corrected at a
+random step (`matching`). No pictures are needed, captions only. Most iterations use the 8-step
+grid, the others the 4-step grid, so that both work; shapes take turns by chance.
 
     torchrun --nproc-per-node 2 -m inference.training.turbo --config pocket --data data/pocket \
         --base build/raw/checkpoint --out build/turbo
@@ -18,16 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import Krea2Transformer2DModel
-from torch import Tensor
+from torch import Tensor, nn
 
-from inference.training import flow, folder, loop, pools, text
+from inference.training import flow, folder, loop, pools, recorded, text
 from inference.training.command import Command, parse
+from inference.training.matching import Matching
 from inference.training.state import load_state, save_state
-
-# The critic's loss is weighted by the signal-to-noise ratio, but no more than this.
-SNR_MAX = 5.0
-PSEUDO_HUBER = 1e-3
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ class TurboConfig:
 
     iterations: int
     batch: int
-    side: int
+    shapes: tuple[tuple[int, int], ...]  # (width, height) in pixels; one named twice counts twice
     text_tokens: int
     guidance: float = 2.5
     grids: tuple[int, ...] = (8, 8, 4)
@@ -48,6 +43,12 @@ class TurboConfig:
     captions: int = 16384
     compile: bool = True
     graph: bool = True
+
+    @classmethod
+    def read(cls, section: dict[str, Any]) -> "TurboConfig":
+        """The config as its file spells it."""
+        shapes = tuple((width, height) for width, height in section["shapes"])
+        return cls(**{**section, "shapes": shapes})
 
 
 def main() -> None:
@@ -77,7 +78,7 @@ class TurboTraining:
 
     def __init__(self, command: Command, base: Path, atlas: Any, place: loop.Place) -> None:
         self.command, self.place, self.base = command, place, base
-        self.config = TurboConfig(**command.section("turbo"))
+        self.config = TurboConfig.read(command.section("turbo"))
         parts = folder.load(base)
         self.text = text.TextStates(parts.text_encoder, parts.tokenizer).to(place.device)
         self.teacher = parts.transformer.to(place.device)
@@ -102,19 +103,27 @@ class TurboTraining:
         )
         self.step, self.total = 0, command.steps or self.config.iterations
         self.pool_number = -1
-        self.rows = self.config.side // flow.LATENT_SCALE // flow.PATCH
+        self.grids = [flow.grid_of(*shape) for shape in self.config.shapes]
+        self.length = tokens + max(rows * columns for rows, columns in self.grids)
         self.nothing: tuple[Tensor, Tensor] | None = None
-        graphs = self.config.graph and fused
-        self.predict = loop.Captured(self.student_velocity, enabled=graphs)
-        self.read = loop.Captured(self.read_captions, enabled=graphs)
-        self.critic_gradients = loop.Captured(self.critic_loss, enabled=graphs)
-        self.student_gradients = loop.Captured(self.student_loss, enabled=graphs)
+        for net in (self.student, self.critic):
+            recorded.make_gradients(net.parameters())
+        matching = Matching(self.student, self.critic, self.teacher, self.config.guidance)
+        pool, graphs = recorded.Pool(place.device), self.config.graph and fused
+        self.predict, self.read, self.critic_gradients, self.student_gradients = (
+            recorded.Recorded(function, pool, enabled=graphs)
+            for function in (
+                matching.predict,
+                self.read_captions,
+                matching.critic_loss,
+                matching.student_loss,
+            )
+        )
         if command.resume and (saved := load_state(command.out / "state")):
             self.restore(saved)
         if self.config.compile and fused:
             for net in (self.teacher, self.student, self.critic):
-                for block in net.transformer_blocks:
-                    block.compile(dynamic=False)
+                recorded.compile_blocks(net.transformer_blocks)
             self.text.compile_layers()
 
     def run_steps(self, journal: loop.Journal, stop: loop.Stop) -> bool:
@@ -140,31 +149,45 @@ class TurboTraining:
         config = self.config
         generator = loop.step_generator(self.place, self.command.seed, self.step)
         levels = flow.sigmas(config.grids[self.step % len(config.grids)], flow.TURBO_MU)
-        caption = self.captions()
-        shape = (config.batch, self.rows**2, self.student.config.in_channels)
+        rows, columns = self.grid()
+        place = flow.positions(self.length - rows * columns, rows, columns, self.place.device)
+        caption = self.captions(self.length - rows * columns)
+        shape = (config.batch, rows * columns, self.student.config.in_channels)
         noise = torch.randn(shape, generator=generator, device=self.place.device)
-        path = self.roll_out(noise, levels, caption)
-        grid = torch.tensor(levels).to(self.place.device)
-        self.set_rates()
-        losses = {}
-        for name, function, net, optimizer in (
-            ("critic", self.critic_gradients, self.critic, self.critic_optimizer),
-            ("student", self.student_gradients, self.student, self.student_optimizer),
-        ):
+        path = self.roll_out(noise, levels, (caption[0], caption[1], place))
+        levels_here = torch.tensor(levels).to(self.place.device)
+
+        def drawn() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            """A state of the path and the next, their times, fresh noise: by chance, per row."""
             k = torch.randint(
-                len(levels) - 1, (config.batch,), generator=generator, device=grid.device
+                len(levels) - 1, (config.batch,), generator=generator, device=noise.device
             )
-            row = torch.arange(config.batch, device=grid.device)
-            share = torch.rand(config.batch, generator=generator, device=grid.device)
-            fresh = torch.randn(shape, generator=generator, device=grid.device)
-            times = torch.stack([grid[k], grid[k + 1], share])
-            loss = function(path[k, row], path[k + 1, row], times, fresh, *caption)
-            loop.average_gradients(net.parameters(), self.place)
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimizer.step()
-            losses[name] = loss.clone()
+            row = torch.arange(config.batch, device=noise.device)
+            share = torch.rand(config.batch, generator=generator, device=noise.device)
+            fresh = torch.randn(shape, generator=generator, device=noise.device)
+            times = torch.stack([levels_here[k], levels_here[k + 1], share])
+            return path[k, row], path[k + 1, row], times, fresh
+
+        self.set_rates()
+        start, reached, times, fresh = drawn()
+        critic = self.critic_gradients(start, reached, times, fresh, place, *caption)
+        self.take(self.critic, self.critic_optimizer)
+        start, _, times, fresh = drawn()
+        student = self.student_gradients(start, times, fresh, place, *caption)
+        self.take(self.student, self.student_optimizer)
         self.average.update(self.step)
-        return losses
+        return {"critic": critic, "student": student}
+
+    def grid(self) -> flow.Grid:
+        """Rows and columns of the iteration; every process takes the same."""
+        chooser = loop.generator_of(self.command.seed, self.step)
+        return self.grids[int(torch.randint(len(self.grids), (), generator=chooser))]
+
+    def take(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Take an optimizer's step on a network's gradients."""
+        loop.average_gradients(net.parameters(), self.place)
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
 
     def set_rates(self) -> None:
         config = self.config
@@ -183,8 +206,8 @@ class TurboTraining:
                 group["lr"] = rate
 
     @torch.no_grad()
-    def captions(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Text states and mask of this iteration's captions, then of the empty caption."""
+    def captions(self, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Padded states and mask of this iteration's captions, then of the empty caption."""
         size = self.config.batch
         number, turn = divmod(self.step, self.config.captions // size)
         if number != self.pool_number:
@@ -200,7 +223,9 @@ class TurboTraining:
         if self.nothing is None:
             with loop.half_precision(self.place.device):
                 self.nothing = self.text(*self.empty)
-        nothing, nothing_mask = self.nothing
+        empty_states, empty_mask = self.nothing
+        nothing, nothing_mask = flow.padded(empty_states, empty_mask, length)
+        states, mask = flow.padded(states, mask, length)
         return states, mask, nothing.expand(size, -1, -1, -1), nothing_mask.expand(size, -1)
 
     def read_captions(self, ids: Tensor, counts: Tensor) -> Tensor:
@@ -208,76 +233,14 @@ class TurboTraining:
             states: Tensor = self.text(ids, counts)[0]
             return states
 
-    def velocity(
-        self, net: Krea2Transformer2DModel, x: Tensor, t: Tensor, caption: tuple[Tensor, Tensor]
-    ) -> Tensor:
-        """A network's velocity (B, N, C) in fp32 at times t (B,)."""
-        place = flow.positions(caption[0].shape[1], self.rows, self.rows, x.device)
-        with loop.half_precision(self.place.device):
-            out: Tensor = net(
-                hidden_states=x,
-                encoder_hidden_states=caption[0],
-                timestep=t,
-                position_ids=place,
-                encoder_attention_mask=caption[1],
-                return_dict=False,
-            )[0]
-        return out.float()
-
-    def student_velocity(self, x: Tensor, t: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        with torch.no_grad():
-            return self.velocity(self.student, x, t, (states, mask))
-
     def roll_out(self, noise: Tensor, levels: list[float], caption: tuple[Tensor, ...]) -> Tensor:
         """The student's states at all levels: (K + 1, B, N, C)."""
         states = [noise]
         for level, following in pairwise(levels):
             t = torch.full((len(noise),), level, device=noise.device)
-            velocity = self.predict(states[-1], t, caption[0], caption[1])
+            velocity = self.predict(states[-1], t, *caption)
             states.append(states[-1] + (following - level) * velocity)
         return torch.stack(states)
-
-    def critic_loss(
-        self, start: Tensor, reached: Tensor, times: Tensor, fresh: Tensor, *caption: Tensor
-    ) -> Tensor:
-        """Teach the critic the student's clean estimates from re-noised states of its path."""
-        now, following, share = times
-        velocity = (reached - start) / _column(following - now)
-        clean = start - _column(now) * velocity
-        tau, noisy = renoise(reached, (now, following), share, fresh)
-        told = self.velocity(self.critic, noisy, tau, (caption[0], caption[1]))
-        guess = noisy - _column(tau) * told
-        weight = (((1 - tau) / tau) ** 2).clamp(max=SNR_MAX)
-        loss = (weight * ((guess - clean) ** 2).mean(dim=(1, 2))).mean()
-        loop.clear_gradients(self.critic.parameters())
-        torch.autograd.backward(loss)
-        return loss.detach()
-
-    def student_loss(
-        self, start: Tensor, _: Tensor, times: Tensor, fresh: Tensor, *caption: Tensor
-    ) -> Tensor:
-        """Move the student's clean estimate from the critic's towards the guided teacher's."""
-        now, following, share = times
-        right, empty = (caption[0], caption[1]), (caption[2], caption[3])
-        velocity = self.velocity(self.student, start, now, right)
-        clean = start - _column(now) * velocity
-        with torch.no_grad():
-            reached = start + _column(following - now) * velocity
-            tau, noisy = renoise(reached, (now, following), share, fresh)
-            told = flow.guided(
-                self.velocity(self.teacher, noisy, tau, right),
-                self.velocity(self.teacher, noisy, tau, empty),
-                self.config.guidance,
-            )
-            teacher = noisy - _column(tau) * told
-            critic = noisy - _column(tau) * self.velocity(self.critic, noisy, tau, right)
-            goal = clean + teacher - critic
-            scale = (clean - teacher).abs().mean(dim=(1, 2), keepdim=True).clamp(min=1e-4)
-        huber = ((clean - goal) ** 2 + PSEUDO_HUBER**2).sqrt() - PSEUDO_HUBER
-        loss = (huber / scale).mean()
-        loop.clear_gradients(self.student.parameters())
-        torch.autograd.backward(loss)
-        return loss.detach()
 
     def save(self) -> None:
         if not self.place.first:
@@ -312,26 +275,6 @@ class TurboTraining:
         self.average.copy_to(result)
         folder.save_transformer(result, out)
         folder.write_index(out, is_distilled=True)
-
-
-def renoise(
-    x: Tensor, between: tuple[Tensor, Tensor], share: Tensor, fresh: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Carry states at the lower of two levels forward to a level tau between them.
-
-    x_tau = a x + b e with a = (1 - tau) / (1 - s), b^2 = tau^2 - a^2 s^2, s the lower level and
-    `fresh` the noise e.
-    """
-    now, following = between
-    # tau = 1 would leave no signal at all, tau = s no noise to remove.
-    tau = following + (now - following) * share.clamp(0.02, 0.98)
-    a = (1 - tau) / (1 - following)
-    b = (tau**2 - (a * following) ** 2).clamp(min=0).sqrt()
-    return tau, _column(a) * x + _column(b) * fresh
-
-
-def _column(values: Tensor) -> Tensor:
-    return values[:, None, None]
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ from made_up import write_atlas
 from PIL import Image
 from torch import nn
 
-from inference.training import evaluate, folder, measures
-from inference.training import judge as judging
+from inference.training import evaluate, folder, judge_training, measures
 from inference.training.drawing import round_weights
 
 
@@ -52,7 +51,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = ["--data", str(place), "--out", str(place / "pocket-judge"), "--device", "cpu"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["judge", *out, "--tiny"])
-        judging.main()
+        judge_training.main()
     return place
 
 
@@ -61,7 +60,7 @@ def test_a_report_is_written_from_real_pictures(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sizes = ["--singles", "1", "--pairs", "1", "--diverse", "1", "--batch", "2"]
-    rows = ["--rows", "turbo-4,turbo-8,turbo-8-int8,raw-28"]
+    rows = ["--rows", "turbo-4,turbo-8,turbo-8-int8,turbo-8-384x160,raw-28"]
     command = ["--model", str(model), "--out", str(tmp_path), "--device", "cpu", *sizes, *rows]
     data = ["--data", str(model)]
     evaluate.main([*command, *data])
@@ -75,8 +74,12 @@ def test_a_report_is_written_from_real_pictures(
     assert rounded["mean_pixel_difference_to_twin"] >= 0
     with Image.open(tmp_path / "pocket" / "turbo-8.webp") as sheet:
         assert sheet.width == 2 * 192
+    with Image.open(tmp_path / "pocket" / "turbo-8-384x160.webp") as sheet:
+        assert sheet.width == 2 * 192, "wide pictures lie inside their tiles"
     page = (tmp_path / "pocket.md").read_text()
     assert "| turbo-4 | 4 | 0 |" in page
+    assert "## Other shapes" in page
+    assert "In every other shape on offer at least: subject" in page
     assert "| real |" in page
     assert "VAE reconstruction" in page
     assert "| turbo-8: subject | at least 90 % |" in page

@@ -9,9 +9,10 @@ import torch
 from made_up import write_atlas
 
 from inference.training import judge as judging
-from inference.training import scenes
+from inference.training import judge_training, linework, scenes
 from inference.training.marks import Verdict, accuracies, mark
 from inference.training.scenes import Labels
+from inference.training.subjects import LORA_STYLE
 
 FOX, APPLE, KEY = 4, 80, 200
 LEFT, RIGHT, ABOVE, BELOW = range(4)
@@ -74,7 +75,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     command = ["judge", "--data", str(folder), "--out", str(folder / "judge"), "--device", "cpu"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [*command, "--tiny"])
-        judging.main()
+        judge_training.main()
     return folder / "judge", atlas
 
 
@@ -86,6 +87,8 @@ def test_a_saved_judge_sees_the_same_and_refuses_another_list(trained: tuple[Pat
     one, two = (judging.look(judging.load(folder), pictures, batch) for batch in (2, 6))
     assert np.array_equal(one.halves, two.halves)
     assert one.halves.shape == (6, 4)
+    wide = judging.look(judging.load(folder), scenes.render(atlas, drawn, 384, 160))
+    assert wide.halves.shape == (6, 4), "any shape will do"
     assert (folder / judging.WEIGHTS_FILE).stat().st_size < 4 * 2**20
     mean, covariance = judging.reference(folder)
     assert covariance.shape == (len(mean), len(mean)) == (judging.FEATURES, judging.FEATURES)
@@ -102,8 +105,26 @@ def test_training_learns_what_it_is_shown(tmp_path: Path) -> None:
     torch.manual_seed(0)
     drawn = scenes.sample(atlas, 256, rng=np.random.default_rng(1), plain=True)
     labels = scenes.labels_of(drawn)
-    judge = judging.train(atlas, seconds=60, batch=32, steps=40, seed=1, rate=2e-3)
+    course = judge_training.Course(seconds=60, batch=32, steps=40, seed=1, rate=2e-3)
+    judge = judge_training.train(atlas, course)
     good = judging.score(judge, scenes.render(atlas, drawn, 64), labels)
     other = [replace(label, background=(label.background + 1) % 12) for label in labels]
     assert good["background"] > 0.5
     assert judging.score(judge, scenes.render(atlas, drawn, 64), other)["background"] < 0.3
+
+
+def test_a_scene_redrawn_is_ink_on_its_own_ground(tmp_path: Path) -> None:
+    atlas = scenes.Atlas.load(write_atlas(tmp_path / "atlas"))
+    drawn = scenes.sample(atlas, 64, rng=np.random.default_rng(2), styles=(0, 1, 2, 3, LORA_STYLE))
+    can = linework.drawable(drawn)
+    assert not can[drawn.style == LORA_STYLE].any()
+    assert not can[drawn.pattern > 0].any()
+    pictures = scenes.render(atlas, drawn, 128)
+    redrawn = linework.redraw(pictures, drawn, torch.Generator().manual_seed(0))
+    for at in np.flatnonzero(can):
+        ground = redrawn[at, :, :1, :1]
+        apart = (redrawn[at] - ground).abs().amax(0) > 0.05
+        assert 0.002 < apart.float().mean() < 0.7, "some ink, and not all of it"
+        assert redrawn[at].amin() < -0.7, "the ink is black"
+        # Nothing is lighter than the ground: no colour of the subject is left.
+        assert (redrawn[at] <= ground + 0.02).all()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, Krea2Pipeline
 
-from inference.training import flow, latents, muon, text, turbo
+from inference.training import flow, latents, matching, muon, text
 from inference.training.folder import SCHEDULER, load
 
 
@@ -104,7 +104,7 @@ def test_noise_added_on_the_way_keeps_signal_and_noise_in_proportion() -> None:
     lower, upper = torch.tensor([0.3, 0.0]), torch.tensor([0.6, 0.3])
     start = flow.add_noise(clean, torch.randn(clean.shape, generator=generator), lower)
     fresh = torch.randn(clean.shape, generator=generator)
-    tau, reached = turbo.renoise(start, (upper, lower), torch.tensor([0.5, 0.5]), fresh)
+    tau, reached = matching.renoise(start, (upper, lower), torch.tensor([0.5, 0.5]), fresh)
     for row in range(2):
         assert reached[row].mean().item() == pytest.approx(1 - tau[row].item(), abs=0.02)
         assert reached[row].std().item() == pytest.approx(tau[row].item(), abs=0.02)

@@ -115,6 +115,26 @@ def test_pictures_show_the_labels(atlas: scenes.Atlas) -> None:
             )
 
 
+@pytest.mark.parametrize(("width", "height"), [(160, 64), (64, 112)])
+def test_other_shapes_show_whole_subjects_where_the_labels_say(
+    atlas: scenes.Atlas, width: int, height: int
+) -> None:
+    drawn = scenes.sample(atlas, 48, rng=np.random.default_rng(9), pair_share=0.5, plain=True)
+    pictures = (scenes.render(atlas, drawn, width, height) + 1) * 127.5
+    assert pictures.shape == (48, 3, height, width)
+    for at, picture in enumerate(pictures):
+        thing = torch.tensor(colour_of(int(drawn.subject1[at])), dtype=torch.float32)
+        x, y = drawn.centre[at, 0]
+        assert torch.allclose(picture[:, int(y * height), int(x * width)], thing, atol=2)
+        if drawn.subject2[at] < 0:
+            inked = (picture - thing[:, None, None]).abs().amax(0) < 2
+            wide, high = (int(inked.any(axis).sum()) for axis in (0, 1))
+            side = drawn.side[at, 0] * min(width, height) * 28 / 32  # the sprite has a margin
+            turned = side * 1.2  # and may be turned a little
+            assert side - 3 < wide < turned + 3, "as wide as it is high, in any shape"
+            assert side - 3 < high < turned + 3
+
+
 def test_no_subject_is_smaller_than_a_third_of_the_side(atlas: scenes.Atlas) -> None:
     drawn = scenes.sample(atlas, 5_000, rng=np.random.default_rng(5))
     assert drawn.side[drawn.side > 0].min() > 0.35
