@@ -6,9 +6,9 @@ process that has run torch once must not fork afterwards (the children would han
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from PIL.Image import Image
 
@@ -26,7 +26,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Raised by one whenever a change here may change a pixel; stored in every file.
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,13 @@ class StepProgress:
     """One denoising step is done.
 
     `step` runs from 1 to `steps` over all pictures of the request, `picture` is the index of the
-    one being made, `preview_webp` a WebP of at most `preview.BYTES_MAX` bytes, or None.
+    one being made. `preview` makes a WebP of at most `preview.BYTES_MAX` bytes when it is called:
+    by another thread, once or never, so that a picture nobody will see costs nothing.
     """
 
     step: int
     steps: int
-    preview_webp: bytes | None
+    preview: Callable[[], bytes] | None
     picture: int = 0
 
 
@@ -71,18 +72,61 @@ class OutOfMemory(RenderFailed):
     code = "out_of_memory"
 
 
+@dataclass(frozen=True)
+class Conditioning:
+    """A prompt as the text encoder left it; only the engine that made it can read `tensors`."""
+
+    tensors: Any
+
+
+@dataclass(frozen=True)
+class Latents:
+    """One denoised picture before it is decoded: 1/48 of its bytes, and still on the device."""
+
+    tensor: Any
+    width: int  # pixels
+    height: int  # pixels
+
+
 class Engine(Protocol):
-    """Renders requests, one at a time, in one process."""
+    """Renders requests in one process, in three stages that the worker lays over each other.
+
+    Each stage is called by one thread at a time, and different stages at once for different
+    requests of the same model. `load` is called while no stage runs.
+    """
 
     @property
     def build(self) -> Build:
         """What draws; known once a model is loaded."""
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether the other stages beside a request's `denoise` gain time, and fit into memory."""
 
     def load(self, model: Model, report: Callable[[str], None]) -> None:
         """Make `model` ready and say in sentences what takes the time.
 
         Raises ModelUnavailable when its weights are missing, unreadable, or need another machine.
         """
+
+    def encode(self, request: GenerationRequest, model: Model) -> Conditioning:
+        """The prompt as the transformer takes it. `model` is loaded. Raises OutOfMemory."""
+
+    def denoise(
+        self,
+        conditioning: Conditioning,
+        request: GenerationRequest,
+        model: Model,
+        on_step: Callable[[StepProgress], None],
+        cancelled: Callable[[], bool],
+    ) -> list[Latents]:
+        """The latents of each picture in order; picture i uses seed + i.
+
+        Raises Cancelled within one step of `cancelled()` turning true, OutOfMemory, RenderFailed.
+        """
+
+    def decode(self, latents: Sequence[Latents]) -> list[Image]:
+        """The pictures, RGB, in order. Raises OutOfMemory."""
 
     def render(
         self,
@@ -91,7 +135,4 @@ class Engine(Protocol):
         on_step: Callable[[StepProgress], None],
         cancelled: Callable[[], bool],
     ) -> list[Image]:
-        """The pictures of `request` in order; picture i uses seed + i.
-
-        Raises Cancelled within one step of `cancelled()` turning true, OutOfMemory, RenderFailed.
-        """
+        """The three stages in order, and `load` before them: for who draws one thing at a time."""

@@ -13,10 +13,17 @@ from dataclasses import dataclass
 import torch
 
 from inference.engine import OutOfMemory
+from inference.engine.profile import Card, Choice, Profile, Weights, choose
 from inference.models import Model, ModelUnavailable
 
-# How a refusal is worded where torch has no exception class for it: main memory, and a GPU library.
-REFUSALS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
+# How a refusal is worded where torch has no exception class for it: main memory, a GPU library, and
+# what the driver allocates by itself (a recorded graph, pinned memory).
+REFUSALS = (
+    "DefaultCPUAllocator",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,12 @@ class Device:
     kind: str
     dtype: torch.dtype
     name: str
+
+
+# All of it in the model's precision: what a CPU does, whose main memory is not asked for first.
+ON_CPU = Profile("plain", encoder_stays=True, resident_blocks=None, sentence="")
+# 8-bit matrix products came with Ada (8.9) and Hopper (9.0).
+FLOAT8_SINCE = (8, 9)
 
 
 def pick(model: Model) -> Device:
@@ -38,6 +51,15 @@ def pick(model: Model) -> Device:
     if model.needs_gpu:
         raise ModelUnavailable(f"{model.name} needs a GPU, and this machine has none.")
     return Device("cpu", torch.float32, "the CPU")
+
+
+def profile_for(model: Model, device: Device, weights: Weights, choice: Choice = "auto") -> Profile:
+    """How `model` is run on `device`. Raises ModelUnavailable when it does not fit."""
+    if device.kind == "cpu":
+        return ON_CPU
+    free_bytes, _ = torch.cuda.mem_get_info()
+    has_float8 = torch.cuda.get_device_capability() >= FLOAT8_SINCE
+    return choose(model, weights, Card(device.name, free_bytes, has_float8), choice)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ any VAE of this class gets its own, without a table of magic numbers.
 """
 
 import io
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +30,26 @@ RIDGE = 1e-4
 
 @dataclass(frozen=True)
 class Preview:
-    """The fitted map: `weight` (channels, 3) and `bias` (3,) from latents to colours in [-1, 1]."""
+    """The fitted map: `weight` (channels, 3) and `bias` (3,) from latents to colours in [-1, 1].
+
+    On a GPU it works on `stream`, beside the step that runs meanwhile.
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor
+    stream: torch.cuda.Stream | None = None
 
+    @torch.no_grad()
     def webp(self, latents: torch.Tensor, rows: int, columns: int) -> bytes:
-        """A small WebP of packed latents (rows * columns, channels * 4) of a picture."""
+        """A small WebP of packed latents (rows * columns, channels * 4) of a picture.
+
+        The latents are finished: nothing that the device still has to do writes to them.
+        """
+        with nullcontext() if self.stream is None else torch.cuda.stream(self.stream):
+            return _encode(self._levels(latents, rows, columns).cpu().numpy())
+
+    def _levels(self, latents: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+        """Colours (height, width, 3) of 0 to 255, scaled down to SIDE_MAX."""
         patches = latents.to(self.weight.dtype).view(rows, columns, -1, 2, 2)
         picture = torch.einsum("yxcij,cr->ryixj", patches, self.weight)
         picture = picture.reshape(3, rows * 2, columns * 2) + self.bias[:, None, None]
@@ -43,7 +57,7 @@ class Preview:
         if shrink > 1:
             picture = functional.avg_pool2d(picture, shrink, ceil_mode=True)
         levels = (picture.clamp(-1, 1) + 1) * 127.5
-        return _encode(levels.round().byte().permute(1, 2, 0).cpu().numpy())
+        return levels.round().byte().permute(1, 2, 0).contiguous()
 
 
 @torch.no_grad()
@@ -60,7 +74,8 @@ def fit(vae: AutoencoderKLQwenImage) -> Preview:
     design = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=torch.float64)], dim=1)
     normal = design.T @ design + RIDGE * len(design) * torch.eye(channels + 1, dtype=torch.float64)
     solution = torch.linalg.solve(normal, design.T @ targets).to(vae.device, torch.float32)
-    return Preview(weight=solution[:-1], bias=solution[-1])
+    stream = torch.cuda.Stream(vae.device) if vae.device.type == "cuda" else None  # type: ignore[no-untyped-call]
+    return Preview(weight=solution[:-1], bias=solution[-1], stream=stream)
 
 
 def _chart() -> torch.Tensor:

@@ -1,27 +1,56 @@
-"""The engine that serves: one request in, its pictures out, by diffusers' own Krea 2 pipeline.
+"""The engine that serves: one request in, its pictures out, in three stages.
 
 One per process, made after any fork. Pictures of a request are drawn one after the other, so that
 a picture has the same bytes alone and in company (matrix kernels round differently for other batch
-sizes), a cancelled request stops within one step, and memory is that of one picture. Each has its
-own generator on the device, as in Krea's reference code, so that seeds mean the same there.
+sizes), a cancelled request stops within one step, and memory is that of one picture. Drawing four
+at once would gain nothing: one fills the card. Each has its own generator on the device, as in
+Krea's reference code, so that seeds mean the same there.
+
+Encoding and decoding have streams of their own and end with nothing left to do on them, so that a
+tensor may be handed from stage to stage and thread to thread.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import Lock
 
 import torch
 from PIL.Image import Image
 
 from inference import models
-from inference.engine import Build, Cancelled, RenderFailed, StepProgress
-from inference.engine.device import free, memory_errors_explained, pick
-from inference.engine.load import build_of, load_pipeline
+from inference.adapters.kept import KeptAdapters
+from inference.engine import (
+    Build,
+    Cancelled,
+    Conditioning,
+    Latents,
+    OutOfMemory,
+    RenderFailed,
+    StepProgress,
+)
+from inference.engine.branches import Branches, Mix
+from inference.engine.compiling import has_compiler, keep_compiled
+from inference.engine.denoise import Guided, Passed, Schedule, denoise, noise
+from inference.engine.device import Device, free, memory_errors_explained, pick, profile_for
+from inference.engine.ends import picture, text_states, working_on
+from inference.engine.load import build_of, load_pipeline, load_transformer, measure
 from inference.engine.preview import Preview, fit
+from inference.engine.profile import Choice, Profile
 from inference.engine.text import TrimmedPipeline
+from inference.engine.text_cache import TextCache
+from inference.engine.transformer.graphs import Stepper
+from inference.engine.transformer.model import Times, Transformer
 from inference.models import Model, ModelUnavailable
 from inference.request import GenerationRequest, picture_seed
+
+PATCH = 16  # pixels a token
+WARM_UP_PROMPT = "a picture"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,18 +58,43 @@ class Loaded:
     """One model in memory."""
 
     model: Model
+    device: Device
+    profile: Profile
     pipeline: TrimmedPipeline
+    stepper: Stepper
+    branches: Branches
     preview: Preview
     build: Build
+    alone: AbstractContextManager[bool]  # held by what must not run while a step is recorded
+    encoding: torch.cuda.Stream | None
+    decoding: torch.cuda.Stream | None
+
+    def text_states(self, prompt: str) -> torch.Tensor:
+        """The tapped hidden states (1, L, taps, width) of a prompt."""
+        return text_states(self.pipeline, torch.device(self.device.kind), prompt)
 
 
 class PipelineEngine:
-    """Keeps one model in memory and draws with it. Not thread-safe: one job at a time."""
+    """Keeps one model in memory and draws with it; see `Engine` for which calls may meet."""
 
-    def __init__(self, weights_folder: Path) -> None:
-        """Look for checkpoints in `weights_folder` and in the hub's local cache. Loads nothing."""
+    def __init__(
+        self,
+        weights_folder: Path,
+        cache_folder: Path | None = None,
+        precision: Choice = "auto",
+        adapters_folder: Path | None = None,
+    ) -> None:
+        """Look for checkpoints in `weights_folder` and in the hub's local cache. Loads nothing.
+
+        `cache_folder` keeps compiled kernels over restarts; `precision` is the operator's wish for
+        a GPU, see `profile.choose`. LoRAs lie in `adapters_folder` as `<sha256>.safetensors`.
+        """
         self._weights_folder = weights_folder
+        self._cache_folder = cache_folder
+        self._precision: Choice = precision
         self._loaded: Loaded | None = None
+        self._adapters = KeptAdapters(adapters_folder)
+        self.texts = TextCache()
 
     @property
     def build(self) -> Build:
@@ -49,24 +103,103 @@ class PipelineEngine:
             raise RuntimeError("no model is loaded yet")
         return self._loaded.build
 
+    @property
+    def overlaps(self) -> bool:
+        """On a GPU with room. A CPU's cores are all at work already: stages would share them."""
+        loaded = self._loaded
+        return loaded is not None and loaded.device.kind != "cpu" and loaded.profile.overlaps
+
     def load(self, model: Model, report: Callable[[str], None]) -> None:
         """Make `model` ready, in place of the one that was; nothing to do if it is there already.
 
-        Raises ModelUnavailable when its weights are missing or unreadable, or need a GPU.
+        Raises ModelUnavailable when its weights are missing or unreadable, or need another machine.
         """
         if self._loaded is not None and self._loaded.model == model:
             return
-        self._loaded = None  # two large models would not fit side by side
+        if self._loaded is not None:
+            if self._loaded.device.kind == "cuda":
+                torch.compiler.reset()  # what was compiled for it may hold on to its weights
+            self._loaded = None  # two large models would not fit side by side
+        self.texts.clear()
+        self._adapters.clear()
         free()
         folder = models.locate(model, self._weights_folder)
         if folder is None:
             problem = models.weights_problem(model, self._weights_folder)
             raise ModelUnavailable(problem or f"The weights of {model.name} are missing.")
         device = pick(model)
-        report(f"Loading {model.name} into the memory of {device.name}.")
+        profile = profile_for(model, device, measure(folder), self._precision)
+        how = f", {profile.sentence}" if profile.sentence else ""
+        report(f"Loading {model.name} into the memory of {device.name}{how}.")
+        if device.kind == "cuda":
+            keep_compiled(self._cache_folder)
         with memory_errors_explained(model.name):
-            pipeline = load_pipeline(folder, device)
-            self._loaded = Loaded(model, pipeline, fit(pipeline.vae), build_of(device))
+            self._loaded = assemble(model, folder, device, profile)
+        if device.kind == "cuda":
+            self._warm_up(model, report)
+
+    def adopt(self, loaded: Loaded) -> None:
+        """Draw with a model that somebody else put together: random weights, for measuring."""
+        self._loaded = loaded
+        self.texts.clear()
+        self._adapters.clear()
+
+    def encode(self, request: GenerationRequest, model: Model) -> Conditioning:
+        """The prompt's hidden states, and the empty prompt's if the model is guided."""
+        loaded = self._of(model)
+        self._mix(request, loaded)  # read from disk beside the steps of the picture before
+        prompts = [request.prompt, ""] if model.guidance > 0 else [request.prompt]
+        what = f"A prompt for {model.name}"
+        try:
+            with memory_errors_explained(what), loaded.alone, working_on(loaded.encoding):
+                states = [
+                    self.texts.get(model.id, prompt, partial(loaded.text_states, prompt))
+                    for prompt in prompts
+                ]
+        except OutOfMemory:
+            self.texts.clear()
+            raise
+        return Conditioning(states)
+
+    def denoise(
+        self,
+        conditioning: Conditioning,
+        request: GenerationRequest,
+        model: Model,
+        on_step: Callable[[StepProgress], None],
+        cancelled: Callable[[], bool],
+    ) -> list[Latents]:
+        """The packed latents (N, 64) of each picture in order.
+
+        An exception of `on_step` or `cancelled` stops the work and comes out unchanged. Whatever
+        comes out, the next call draws as if this one had not been.
+        """
+        loaded = self._of(model)
+        watch = _Watch(request, loaded, on_step, cancelled)
+        mix = self._mix(request, loaded)
+        size = f"{request.width} x {request.height}"
+        try:
+            with (
+                memory_errors_explained(f"A picture of {size} by {model.name}"),
+                loaded.branches.applied(mix),
+            ):
+                return _denoise(conditioning, request, watch)
+        except OutOfMemory:
+            loaded.branches.forget()
+            loaded.stepper.forget()  # recordings hold gigabytes; the next job may need them
+            free()
+            raise
+
+    def decode(self, latents: Sequence[Latents]) -> list[Image]:
+        """One after the other, so that the memory is that of one picture."""
+        loaded = self._loaded
+        assert loaded is not None, "what made the latents is loaded"
+        pictures = []
+        for one in latents:
+            what = f"A picture of {one.width} x {one.height}"
+            with memory_errors_explained(what), loaded.alone, working_on(loaded.decoding):
+                pictures.append(picture(loaded.pipeline, one))
+        return pictures
 
     def render(
         self,
@@ -75,62 +208,125 @@ class PipelineEngine:
         on_step: Callable[[StepProgress], None],
         cancelled: Callable[[], bool],
     ) -> list[Image]:
-        """The pictures of `request`, RGB, in order; loads `model` if it is not there.
-
-        An exception of `on_step` or `cancelled` stops the work and comes out unchanged. Whatever
-        comes out, the next call draws as if this one had not been.
-        """
+        """The pictures of `request`, RGB, in order; loads `model` if it is not there."""
         self.load(model, lambda _sentence: None)
-        assert self._loaded is not None
-        watch = _Watch(request, self._loaded, on_step, cancelled)
-        size = f"{request.width} x {request.height}"
-        with memory_errors_explained(f"A picture of {size} by {model.name}"):
-            return _draw(self._loaded.pipeline, request, model, watch)
+        if cancelled():
+            raise Cancelled
+        conditioning = self.encode(request, model)
+        return self.decode(self.denoise(conditioning, request, model, on_step, cancelled))
+
+    def _of(self, model: Model) -> Loaded:
+        assert self._loaded is not None, "load comes first"
+        assert self._loaded.model == model, "and it loaded this model"
+        return self._loaded
+
+    def _mix(self, request: GenerationRequest, loaded: Loaded) -> Mix:
+        """The LoRAs of `request` with their strengths. Raises AdapterRefused."""
+        layers = loaded.branches.layers
+        return [(self._adapters.get(use.sha256, layers), use.strength) for use in request.adapters]
+
+    def _warm_up(self, model: Model, report: Callable[[str], None]) -> None:
+        """Compile what the first picture would otherwise wait for, and draw one."""
+        loaded = self._of(model)
+        report(f"Preparing {model.name} for {loaded.device.name}; once after an update.")
+        side = model.side_default
+        request = GenerationRequest(WARM_UP_PROMPT, model.id, side, side, images=1, seed=0)
+        try:
+            self._rehearse(request, loaded)
+        except RuntimeError:  # the compiler, or what it compiled; a lack of memory has its own name
+            _log.exception("Compiled blocks do not run here; the plain ones are used.")
+            report(f"{model.name} runs without compiled kernels here, and slower.")
+            loaded.stepper.transformer.forget_compiled()
+            self._rehearse(request, loaded)
+
+    def _rehearse(self, request: GenerationRequest, loaded: Loaded) -> None:
+        """Draw without LoRAs, and if there may be any, through branches that add nothing."""
+        draw = partial(self.render, request, loaded.model, lambda _step: None, lambda: False)
+        draw()
+        if self._adapters.folder is not None:
+            # Where they do not fit, the picture that wants one will say so.
+            with (
+                suppress(OutOfMemory),
+                memory_errors_explained("A LoRA"),
+                loaded.branches.applied(loaded.branches.nothing()),
+            ):
+                draw()
 
 
-def _draw(
-    pipeline: TrimmedPipeline, request: GenerationRequest, model: Model, watch: "_Watch"
-) -> list[Image]:
-    watch.stop_if_cancelled()
-    text = _conditioning(pipeline, request.prompt, guided=model.guidance > 0)
-    pictures = []
-    for index in range(request.images):
-        seed = picture_seed(request, index)
-        output = pipeline(
-            **text,
-            width=request.width,
-            height=request.height,
-            num_inference_steps=model.steps,
-            guidance_scale=model.guidance,
-            generator=torch.Generator(pipeline.device).manual_seed(seed),
-            callback_on_step_end=watch.step_of_picture(index),
-            callback_on_step_end_tensor_inputs=["latents", "noise_pred"],
-        )
-        pictures.append(output.images[0])
-    watch.stop_if_cancelled()
-    return pictures
+def assemble(model: Model, folder: Path, device: Device, profile: Profile) -> Loaded:
+    """Read the checkpoint in `folder` and make it ready to draw. Raises ModelUnavailable."""
+    transformer = load_transformer(folder, device, profile)
+    pipeline = load_pipeline(folder, device, profile)
+    return make_ready(model, device, profile, transformer, pipeline)
+
+
+def make_ready(
+    model: Model,
+    device: Device,
+    profile: Profile,
+    transformer: Transformer,
+    pipeline: TrimmedPipeline,
+) -> Loaded:
+    """Put loaded parts together; on a GPU the blocks are compiled when they first run."""
+    on_card = device.kind == "cuda"
+    alone = Lock()
+    if on_card and has_compiler():
+        transformer.compile_blocks()
+    records = on_card and profile.resident_blocks is None
+    stepper = Stepper(transformer, records=records, alone=alone)
+    return Loaded(
+        model=model,
+        device=device,
+        profile=profile,
+        pipeline=pipeline,
+        stepper=stepper,
+        branches=Branches(stepper),
+        preview=fit(pipeline.vae),
+        build=build_of(device, profile),
+        alone=alone,
+        encoding=torch.cuda.Stream() if on_card else None,  # type: ignore[no-untyped-call]
+        decoding=torch.cuda.Stream() if on_card else None,  # type: ignore[no-untyped-call]
+    )
 
 
 @torch.no_grad()
-def _conditioning(
-    pipeline: TrimmedPipeline, prompt: str, *, guided: bool
-) -> dict[str, torch.Tensor]:
-    """The text arguments of the pipeline, encoded once for all pictures of a request."""
-    embeds, _ = pipeline.encode_prompt(prompt)
-    text = {"prompt_embeds": embeds, "prompt_embeds_mask": _all_real(embeds)}
-    if guided:
-        empty, _ = pipeline.encode_prompt("")
-        text |= {"negative_prompt_embeds": empty, "negative_prompt_embeds_mask": _all_real(empty)}
-    return text
-
-
-def _all_real(embeds: torch.Tensor) -> torch.Tensor:
-    return torch.ones(embeds.shape[:2], dtype=torch.bool, device=embeds.device)
+def _denoise(
+    conditioning: Conditioning, request: GenerationRequest, watch: "_Watch"
+) -> list[Latents]:
+    watch.stop_if_cancelled()
+    loaded = watch.loaded
+    transformer, model = loaded.stepper.transformer, loaded.model
+    grid = request.height // PATCH, request.width // PATCH
+    prompts = [transformer.prepare(states, grid) for states in conditioning.tensors]
+    guided = Guided(prompts[0], prompts[1] if model.guidance > 0 else None, model.guidance)
+    schedule = Schedule.of(
+        loaded.pipeline.scheduler,
+        model.steps,
+        grid[0] * grid[1],
+        distilled=loaded.pipeline.config.is_distilled,
+    )
+    times: Times = transformer.times(schedule.moments)
+    done = []
+    for index in range(request.images):
+        latents = denoise(
+            loaded.stepper,
+            noise(picture_seed(request, index), request.width, request.height, prompts[0]),
+            guided,
+            times,
+            schedule.sigmas,
+            passed=partial(watch.passed, index),
+            before=watch.stop_if_cancelled,
+        )
+        if not bool(latents.isfinite().all()):
+            raise RenderFailed("The model made no picture of this prompt: try another seed.")
+        done.append(Latents(latents[0], request.width, request.height))
+    watch.stop_if_cancelled()
+    return done
 
 
 @dataclass(frozen=True)
 class _Watch:
-    """What happens between two steps: look for a cancellation, show a preview."""
+    """What happens between two steps: look for a cancellation, report, offer a preview."""
 
     request: GenerationRequest
     loaded: Loaded
@@ -141,28 +337,16 @@ class _Watch:
         if self.cancelled():
             raise Cancelled
 
-    def step_of_picture(self, picture: int) -> Callable[..., dict[str, Any]]:
-        """The pipeline's callback for picture `picture`.
-
-        It raises instead of setting `pipeline.interrupt`, which would still decode the half-made
-        latents; the pipeline sets its whole state anew at the next call.
-        """
+    def passed(self, picture: int, step: Passed) -> Callable[[], None]:
+        """What to do once `step` of picture number `picture` is done."""
         steps = self.loaded.model.steps
+        rows, columns = self.request.height // PATCH, self.request.width // PATCH
 
-        def after_step(
-            pipeline: TrimmedPipeline, step: int, _time: torch.Tensor, tensors: dict[str, Any]
-        ) -> dict[str, Any]:
+        def report() -> None:
+            step.done()
             self.stop_if_cancelled()
-            latents = tensors["latents"][0]
-            if step + 1 == steps and not bool(latents.isfinite().all()):
-                raise RenderFailed("The model made no picture of this prompt: try another seed.")
-            sigma = pipeline.scheduler.sigmas[step + 1].to(latents)
-            clean = latents - sigma * tensors["noise_pred"][0]  # where this step's velocity leads
-            preview = self.loaded.preview.webp(
-                clean, self.request.height // 16, self.request.width // 16
-            )
-            done = picture * steps + step + 1
+            preview = partial(self.loaded.preview.webp, step.clean, rows, columns)
+            done = picture * steps + step.index + 1
             self.on_step(StepProgress(done, self.request.images * steps, preview, picture))
-            return {}
 
-        return after_step
+        return report

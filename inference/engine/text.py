@@ -15,9 +15,6 @@ from diffusers import Krea2Pipeline
 class TrimmedPipeline(Krea2Pipeline):  # type: ignore[misc] # diffusers is untyped
     """Krea2Pipeline whose text is as long as the longest prompt of the call, and no longer."""
 
-    # The velocity of the step is what a preview needs beside the latents: x0 = x - sigma * v.
-    _callback_tensor_inputs = ("latents", "prompt_embeds", "noise_pred")
-
     def get_text_hidden_states(
         self,
         prompt: str | list[str],
@@ -61,21 +58,3 @@ class TrimmedPipeline(Krea2Pipeline):  # type: ignore[misc] # diffusers is untyp
         """As in diffusers, but the mask is None when every token is real."""
         embeds, mask = super().encode_prompt(*args, **kwargs)
         return embeds, None if bool(mask.all()) else mask
-
-
-def fit_positions(
-    _module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Give prompt and negative prompt, whose lengths now differ, each their own position rows.
-
-    `load` hangs it before the transformer's forward. The pipeline builds one set, for the prompt.
-    Rows of text are all zero and stand before the image's rows, so another text length is another
-    number of zero rows.
-    """
-    image_tokens = kwargs["hidden_states"].shape[1]
-    text_tokens = kwargs["encoder_hidden_states"].shape[1]
-    positions = kwargs["position_ids"]
-    if positions.shape[0] != text_tokens + image_tokens:
-        text = positions.new_zeros(text_tokens, positions.shape[1])
-        kwargs["position_ids"] = torch.cat([text, positions[-image_tokens:]])
-    return args, kwargs

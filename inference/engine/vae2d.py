@@ -14,9 +14,17 @@ from diffusers.models.autoencoders.autoencoder_kl_qwenimage import QwenImageCaus
 from diffusers.models.autoencoders.vae import DecoderOutput
 from torch import nn
 
+# How far a pixel sees behind the middle block, in latents: at each scale two convolutions in each
+# of three residual blocks and one after the doubling, 6.5 + 3.25 + 1.6 + 0.9, rounded up.
+HALO = 13
+SCALE = 8  # pixels a latent
+
 
 class PictureVae(AutoencoderKLQwenImage):  # type: ignore[misc] # diffusers is untyped
     """AutoencoderKLQwenImage for single frames; call `flatten` once its weights are loaded."""
+
+    # The longest side, in latents, that is decoded at once; None: any. Set where memory is short.
+    tile_side: int | None = None
 
     def flatten(self) -> None:
         """Replace each causal 3-D convolution by its 2-D equal, in place."""
@@ -37,8 +45,45 @@ class PictureVae(AutoencoderKLQwenImage):  # type: ignore[misc] # diffusers is u
     ) -> DecoderOutput | tuple[torch.Tensor]:
         """Pictures (B, 3, 1, 8h, 8w) in [-1, 1] of latents (B, 16, 1, h, w)."""
         _refuse_video(z)
-        pictures = self.decoder(self.post_quant_conv(z)).clamp(-1.0, 1.0)
+        coded = self.post_quant_conv(z)
+        decoded = self.decoder(coded) if self._fits(coded) else self._in_tiles(coded)
+        pictures = decoded.clamp(-1.0, 1.0)
         return DecoderOutput(sample=pictures) if return_dict else (pictures,)
+
+    def _fits(self, coded: torch.Tensor) -> bool:
+        """Whether the decoder may take all of `coded` at once."""
+        return self.tile_side is None or max(coded.shape[-2:]) <= self.tile_side
+
+    def _in_tiles(self, coded: torch.Tensor) -> torch.Tensor:
+        """The decoder's answer from tiles of `tile_side` latents, each with a margin.
+
+        Exact, unlike diffusers' blended tiles: the middle block, which sees the whole picture, is
+        computed whole at an eighth of the size; behind it every pixel depends on HALO latents
+        around it at most (three by three convolutions and norms over channels).
+        """
+        assert self.tile_side is not None
+        x = self.decoder.mid_block(self.decoder.conv_in(coded))
+        tops, lefts = (range(0, side, self.tile_side) for side in x.shape[-2:])
+        rows = [torch.cat([self._tile(x, top, left) for left in lefts], dim=-1) for top in tops]
+        return torch.cat(rows, dim=-2)
+
+    def _tile(self, x: torch.Tensor, top: int, left: int) -> torch.Tensor:
+        assert self.tile_side is not None
+        above, before = min(HALO, top), min(HALO, left)
+        part = x[
+            ...,
+            top - above : top + self.tile_side + HALO,
+            left - before : left + self.tile_side + HALO,
+        ]
+        for up_block in self.decoder.up_blocks:
+            part = up_block(part)
+        part = self.decoder.nonlinearity(self.decoder.norm_out(part))
+        pixels: torch.Tensor = self.decoder.conv_out(part)[
+            ...,
+            above * SCALE : (above + self.tile_side) * SCALE,
+            before * SCALE : (before + self.tile_side) * SCALE,
+        ]
+        return pixels
 
 
 class _PictureConv(nn.Conv2d):

@@ -62,9 +62,10 @@ def test_every_step_is_reported_with_a_small_preview(engine: PipelineEngine, tur
         (1, 6, 0), (2, 6, 0), (3, 6, 0), (4, 6, 1), (5, 6, 1), (6, 6, 1),
     ]  # fmt: skip
     for progress in seen:
-        assert progress.preview_webp is not None
-        assert len(progress.preview_webp) <= BYTES_MAX
-        preview = Image.open(io.BytesIO(progress.preview_webp))
+        assert progress.preview is not None
+        webp = progress.preview()
+        assert len(webp) <= BYTES_MAX
+        preview = Image.open(io.BytesIO(webp))
         assert preview.format == "WEBP"
         assert preview.size == (SIDE_MAX, SIDE_MAX // 2)
 

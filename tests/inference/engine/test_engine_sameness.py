@@ -1,15 +1,19 @@
 """Our shortcuts compute what stock diffusers computes, in float32, to 1e-5."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import AutoencoderKLQwenImage, Krea2Pipeline
 
-from inference.engine.device import Device
+from inference import models
+from inference.engine.device import ON_CPU, Device
 from inference.engine.load import load_pipeline
-from inference.engine.preview import fit
+from inference.engine.render import PipelineEngine
 from inference.engine.text import TrimmedPipeline
+from inference.models import Model
+from inference.request import GenerationRequest
 
 TOLERANCE = 1e-5
 CPU = Device("cpu", torch.float32, "the CPU")
@@ -31,18 +35,30 @@ def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
-def latents(pipeline: Krea2Pipeline, prompt: str | list[str], guidance: float) -> torch.Tensor:
-    seeds = [7] if isinstance(prompt, str) else range(7, 7 + len(prompt))
+def stock_latents(pipeline: Krea2Pipeline, prompts: list[str], guidance: float) -> torch.Tensor:
     denoised: torch.Tensor = pipeline(
-        prompt,
+        prompts,
         width=96,
         height=64,
         num_inference_steps=3,
         guidance_scale=guidance,
-        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+        generator=[torch.Generator().manual_seed(7) for _ in prompts],
         output_type="latent",
     ).images
     return denoised
+
+
+def our_latents(engine: PipelineEngine, model: Model, prompts: list[str]) -> torch.Tensor:
+    engine.load(model, print)
+    requests = [GenerationRequest(p, model.id, 96, 64, images=1, seed=7) for p in prompts]
+    made = [
+        engine.denoise(engine.encode(request, model), request, model, ignore, lambda: False)
+        for request in requests
+    ]
+    return torch.stack([latents.tensor for (latents,) in made])
+
+
+def ignore(_progress: object) -> None: ...
 
 
 @pytest.mark.parametrize("prompt", [SHORT, MIDDLE, TOO_LONG, [SHORT, MIDDLE, ""]])
@@ -50,7 +66,9 @@ def latents(pipeline: Krea2Pipeline, prompt: str | list[str], guidance: float) -
 def test_trimmed_text_gives_the_hidden_states_of_padded_text(
     weights: Path, prompt: str | list[str]
 ) -> None:
-    ours, our_mask = load_pipeline(weights / "pocket-turbo", CPU).get_text_hidden_states(prompt)
+    ours, our_mask = load_pipeline(weights / "pocket-turbo", CPU, ON_CPU).get_text_hidden_states(
+        prompt
+    )
     theirs, their_mask = stock(weights / "pocket-turbo").get_text_hidden_states(prompt)
     assert ours.shape[1] <= theirs.shape[1] == 512
     assert our_mask.sum() == their_mask.sum()
@@ -59,17 +77,17 @@ def test_trimmed_text_gives_the_hidden_states_of_padded_text(
 
 @pytest.mark.parametrize("checkpoint", ["pocket-turbo", "pocket-raw"])
 @pytest.mark.parametrize("guidance", [0.0, 3.5])
-@pytest.mark.parametrize("prompt", [MIDDLE, [SHORT, MIDDLE]], ids=["one", "batch"])
 def test_the_denoised_latents_are_those_of_stock_diffusers(
-    weights: Path, checkpoint: str, guidance: float, prompt: str | list[str]
+    engine: PipelineEngine, weights: Path, checkpoint: str, guidance: float
 ) -> None:
-    ours = latents(load_pipeline(weights / checkpoint, CPU), prompt, guidance)
-    theirs = latents(stock(weights / checkpoint), prompt, guidance)
-    assert difference(ours, theirs) <= TOLERANCE
+    model = replace(models.find(checkpoint), steps=3, guidance=guidance)
+    prompts = [SHORT, MIDDLE, TOO_LONG]
+    theirs = stock_latents(stock(weights / checkpoint), prompts, guidance)
+    assert difference(our_latents(engine, model, prompts), theirs) <= TOLERANCE
 
 
 def test_text_is_not_padded(weights: Path) -> None:
-    pipeline = load_pipeline(weights / "pocket-turbo", CPU)
+    pipeline = load_pipeline(weights / "pocket-turbo", CPU, ON_CPU)
     embeds, mask = pipeline.encode_prompt(SHORT)
     assert isinstance(pipeline, TrimmedPipeline)
     assert embeds.shape[1] < 40
@@ -78,7 +96,7 @@ def test_text_is_not_padded(weights: Path) -> None:
 
 @torch.no_grad()
 def test_the_one_frame_vae_decodes_and_encodes_as_the_video_vae(weights: Path) -> None:
-    ours = load_pipeline(weights / "pocket-turbo", CPU).vae
+    ours = load_pipeline(weights / "pocket-turbo", CPU, ON_CPU).vae
     theirs = AutoencoderKLQwenImage.from_pretrained(
         weights / "pocket-turbo" / "vae", dtype=torch.float32
     )
@@ -91,26 +109,16 @@ def test_the_one_frame_vae_decodes_and_encodes_as_the_video_vae(weights: Path) -
 
 
 @torch.no_grad()
-def test_bfloat16_as_on_a_gpu_draws_nearly_the_same(weights: Path) -> None:
-    half = load_pipeline(weights / "pocket-turbo", Device("cpu", torch.bfloat16, "the CPU"))
-    assert half.transformer.img_in.weight.dtype == torch.bfloat16
-    # The norms stay in float32, as the checkpoint format asks; `.to(bfloat16)` would round them.
-    assert half.transformer.transformer_blocks[0].norm1.weight.dtype == torch.float32
-    ours = latents(half, MIDDLE, 0.0).float()
-    noise = torch.Generator().manual_seed(7)  # noise is drawn in the precision of the model
-    start = torch.randn(1, 16, 8, 12, generator=noise, dtype=torch.bfloat16).float()
-    full = load_pipeline(weights / "pocket-turbo", CPU)
-    packed = full._pack_latents(start, 1, 16, 8, 12)  # noqa: SLF001 - the pipeline takes them packed
-    theirs = full(
-        MIDDLE, width=96, height=64, num_inference_steps=3, guidance_scale=0.0,
-        latents=packed, output_type="latent",
-    ).images  # fmt: skip
-    assert difference(ours, theirs) <= 0.05
-    shown = fit(half.vae).webp(ours[0], 4, 6)
-    assert shown[8:12] == b"WEBP"
+@pytest.mark.parametrize("tile_side", [5, 16])
+def test_a_picture_decoded_in_tiles_is_the_picture(weights: Path, tile_side: int) -> None:
+    vae = load_pipeline(weights / "pocket-turbo", CPU, ON_CPU).vae
+    coded = torch.randn(1, 16, 1, 40, 24, generator=torch.Generator().manual_seed(0))
+    whole = vae.decode(coded).sample
+    vae.tile_side = tile_side
+    assert difference(vae.decode(coded).sample, whole) <= TOLERANCE
 
 
 def test_the_one_frame_vae_refuses_video(weights: Path) -> None:
-    vae = load_pipeline(weights / "pocket-turbo", CPU).vae
+    vae = load_pipeline(weights / "pocket-turbo", CPU, ON_CPU).vae
     with pytest.raises(ValueError, match="one frame"):
         vae.decode(torch.zeros(1, 16, 2, 4, 4))

@@ -57,8 +57,8 @@ def test_the_last_preview_looks_like_the_picture(
     for index, picture in enumerate(pictures):
         last = seen[(index + 1) * turbo.steps - 1]
         assert last.picture == index
-        assert last.preview_webp is not None
-        preview = Image.open(io.BytesIO(last.preview_webp))
+        assert last.preview is not None
+        preview = Image.open(io.BytesIO(last.preview()))
         small = picture.resize(preview.size, Image.Resampling.BOX)
         difference = np.abs(np.asarray(small, float) - np.asarray(preview.convert("RGB"), float))
         assert difference.mean() < 25

@@ -1,0 +1,217 @@
+"""LoRAs in the transformer that serves: there for one request, gone after it.
+
+Decision: a LoRA is a branch of two narrow matrix products beside each projection, never a change of
+the weights. Rejected: merging it into the weights. In bfloat16 a second copy of 24 GB would be
+needed to get the first one back to the bit; in 8 bits an update of a percent falls between two
+neighbouring numbers; and streamed blocks would have to be merged in main memory. A branch leaves
+the weights alone in every profile, so a request without LoRAs runs the code and gives the bytes
+that it always did.
+
+All LoRAs of a request are stacked into one branch a projection: ranks side by side, padded with
+zeros to a power of two, strengths and alphas multiplied into the upper half in float32. The rank is
+a function of the request alone and LoRAs are stacked by their hashes, so neither the order in
+which they were named nor what was drawn before changes a byte. On a card the branches are
+tensors that stay: switching writes over them, so compiled code and recorded steps remain. A layer
+that no LoRA touches gets zeros, which costs its narrow products and keeps one recording for all.
+
+Layers outside the blocks (text fusion, time, the two ends) get the same by hooks, which are taken
+off again. What the text encoder says is the same with and without LoRAs.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from inference.adapters.plan import RANK_MAX
+from inference.adapters.refusal import AdapterRefused
+from inference.adapters.tensors import Adapter, Factors
+from inference.engine.transformer.block import Block
+from inference.engine.transformer.graphs import Stepper
+from inference.engine.transformer.low_rank import BlockBranches, Branch, add_branch
+
+RANK_MIN = 16  # narrower products are no faster
+SETS_MAX = 2  # ranks for which branches and recordings are kept; the longest unused goes first
+
+Mix = Sequence[tuple[Adapter, float]]  # LoRAs with their strengths
+Place = tuple[Branch, int, int]  # a branch, which of its parts, and where that begins in `up`
+
+# Diffusers' layers of a block: the projection that holds each, and which part of it.
+_PLACES = {
+    "attn.to_q": ("attention_in", 0),
+    "attn.to_k": ("attention_in", 1),
+    "attn.to_v": ("attention_in", 2),
+    "attn.to_gate": ("attention_in", 3),
+    "attn.to_out.0": ("attention_out", 0),
+    "ff.gate": ("feed_in", 0),
+    "ff.up": ("feed_in", 1),
+    "ff.down": ("feed_out", 0),
+}
+
+
+@dataclass
+class BranchSet:
+    """Branches of one rank for every layer of a transformer."""
+
+    blocks: list[BlockBranches]
+    rest: dict[str, Branch]
+    places: Mapping[str, Place]  # by layer
+    holds: tuple[tuple[str, float], ...] = ()  # the mix that was last written, by hash
+
+
+class Branches:
+    """Applies LoRAs to the transformer of `stepper`. For the thread that draws."""
+
+    def __init__(self, stepper: Stepper) -> None:
+        """Make nothing yet: branches are made for the first LoRA of a rank."""
+        self._stepper = stepper
+        self._transformer = stepper.transformer
+        self._linears = {
+            name: module
+            for name, module in self._transformer.rest.named_modules()
+            if isinstance(module, nn.Linear)
+        }
+        self._sets: OrderedDict[int, BranchSet] = OrderedDict()
+        # What a LoRA can change: diffusers' name → (out, in).
+        self.layers = {name: (w.shape[0], w.shape[1]) for name, w in self._weights().items()}
+
+    @contextmanager
+    def applied(self, mix: Mix) -> Iterator[None]:
+        """Draw with the LoRAs of `mix` within the block, and as ever after it, however it ends.
+
+        Raises AdapterRefused if their ranks add up to too much, OutOfMemory by its caller.
+        """
+        mix = sorted(((a, s) for a, s in mix if s != 0), key=lambda one: (one[0].sha256, one[1]))
+        if not mix:
+            yield
+            return
+        rank = self._rank(mix)
+        with ExitStack() as after:
+            after.callback(self._detach)
+            if not self._stepper.records:
+                after.callback(self.forget)  # nothing refers to them, and memory may be short
+            made = self._set(rank)
+            self._write(made, mix)
+            for name, branch in made.rest.items():
+                after.callback(_attach(self._linears[name], branch).remove)
+            self._transformer.branches = made.blocks
+            yield
+
+    def nothing(self) -> Mix:
+        """A LoRA that adds nothing: to have compiled before the first one what they all need."""
+        layer, (outputs, inputs) = next(iter(self.layers.items()))
+        factors = Factors(torch.zeros(1, inputs), torch.zeros(outputs, 1), 1.0)
+        return [(Adapter("", {layer: factors}), 1.0)]
+
+    def forget(self) -> None:
+        """Give up the memory of all branches, and the recordings that use them."""
+        for rank in self._sets:
+            self._stepper.forget(rank)
+        self._sets.clear()
+
+    def _detach(self) -> None:
+        self._transformer.branches = None
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """Each layer's part of the weights, in whatever precision, fused or not."""
+        found: dict[str, torch.Tensor] = {}
+        for index, block in enumerate(self._transformer.blocks):
+            for layer, (projection, part) in _PLACES.items():
+                parts = torch.split(_weight(block, projection), _parts(block, projection))
+                found[f"transformer_blocks.{index}.{layer}"] = parts[part]
+        return found | {name: module.weight for name, module in self._linears.items()}
+
+    def _rank(self, mix: Mix) -> int:
+        sums: dict[str, int] = {}
+        for adapter, _ in mix:
+            for layer, factors in adapter.factors.items():
+                sums[layer] = sums.get(layer, 0) + factors.rank
+        most = max(sums.values())
+        if most > RANK_MAX:
+            raise AdapterRefused(
+                f"The ranks of these LoRAs add up to {most:,}, and {RANK_MAX} is the most at once: "
+                "take fewer of them."
+            )
+        return max(RANK_MIN, 1 << (most - 1).bit_length())
+
+    def _set(self, rank: int) -> BranchSet:
+        if rank not in self._sets:
+            while len(self._sets) >= SETS_MAX:
+                gone, _ = self._sets.popitem(last=False)
+                self._stepper.forget(gone)
+            self._sets[rank] = self._make(rank)
+        self._sets.move_to_end(rank)
+        return self._sets[rank]
+
+    def _make(self, rank: int) -> BranchSet:
+        """Zeros for every layer at `rank`."""
+        transformer = self._transformer
+
+        def branch(weight: torch.Tensor, parts: int = 1) -> Branch:
+            outputs, inputs = weight.shape
+            zeros = partial(torch.zeros, device=transformer.device, dtype=transformer.dtype)
+            return Branch(zeros(parts, rank, inputs), zeros(outputs, rank))
+
+        blocks, places = list[BlockBranches](), dict[str, Place]()
+        for index, block in enumerate(transformer.blocks):
+            made = {
+                name: branch(_weight(block, name), len(_parts(block, name)))
+                for name in BlockBranches._fields
+            }
+            blocks.append(BlockBranches(**made))
+            for layer, (name, part) in _PLACES.items():
+                begins = sum(_parts(block, name)[:part])
+                places[f"transformer_blocks.{index}.{layer}"] = made[name], part, begins
+        rest = {name: branch(module.weight) for name, module in self._linears.items()}
+        return BranchSet(blocks, rest, places | {name: (b, 0, 0) for name, b in rest.items()})
+
+    def _write(self, made: BranchSet, mix: Mix) -> None:
+        asked = tuple((adapter.sha256, strength) for adapter, strength in mix)
+        if made.holds == asked:
+            return
+        made.holds = ()  # until all is written: an error on the way must not be taken for it
+        for branch, _, _ in made.places.values():
+            branch.down.zero_()
+            branch.up.zero_()
+        for layer, (branch, part, begins) in made.places.items():
+            first = 0
+            for adapter, strength in mix:
+                factors = adapter.factors.get(layer)
+                if factors is not None:
+                    _copy(factors, strength, branch, (part, begins, first))
+                    first += factors.rank
+        made.holds = asked
+
+
+def _copy(factors: Factors, strength: float, branch: Branch, place: tuple[int, int, int]) -> None:
+    """Write one LoRA's halves: to which part, from which row of `up` and which rank on."""
+    part, begins, first = place
+    device, rank = branch.down.device, factors.rank
+    branch.down[part, first : first + rank].copy_(factors.down.to(device, non_blocking=True))
+    up = factors.up.to(device, non_blocking=True).float() * (factors.scale * strength)
+    branch.up[begins : begins + len(up), first : first + rank].copy_(up)
+
+
+def _attach(linear: nn.Linear, branch: Branch) -> "torch.utils.hooks.RemovableHandle":
+    def add(_module: nn.Module, given: tuple[torch.Tensor], out: torch.Tensor) -> torch.Tensor:
+        return add_branch(out, given[0], branch, [out.shape[-1]])
+
+    return linear.register_forward_hook(add)
+
+
+def _weight(block: nn.Module, projection: str) -> torch.Tensor:
+    weight: torch.Tensor = getattr(block, projection).weight
+    return weight
+
+
+def _parts(block: nn.Module, projection: str) -> list[int]:
+    """The widths that a projection fuses."""
+    assert isinstance(block, Block)
+    if projection == "attention_in":
+        return block.shape.attention_parts
+    outputs = _weight(block, projection).shape[0]
+    return [outputs // 2] * 2 if projection == "feed_in" else [outputs]

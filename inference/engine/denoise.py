@@ -1,0 +1,136 @@
+"""The denoising loop: noise, Euler steps on Krea's schedule, and what happens between two steps.
+
+It replaces the loop of `Krea2Pipeline.__call__`, which evaluates per step what is constant and
+waits for the host in between. On a GPU the host stays one step ahead: step i + 1 is started before
+step i is reported, so the card never waits for a preview, and a cancellation is met within a step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers.pipelines.krea2.pipeline_krea2 import calculate_shift
+from diffusers.utils.torch_utils import randn_tensor
+
+from inference.engine.transformer.model import Prepared, Times
+
+DISTILLED_SHIFT = 1.15  # Krea's fixed shift of a distilled checkpoint
+PIXELS_A_TOKEN = 16
+PIXELS_A_LATENT = 8
+
+
+class Step(Protocol):
+    """One evaluation of the velocity; see `transformer.graphs.Stepper`."""
+
+    def __call__(
+        self, latents: torch.Tensor, prepared: Prepared, times: Times, index: int
+    ) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Krea's sigmas, `steps` + 1 of them from 1 to 0, and the times that the model is told."""
+
+    sigmas: torch.Tensor
+    moments: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, scheduler: FlowMatchEulerDiscreteScheduler, steps: int, tokens: int, *, distilled: bool
+    ) -> "Schedule":
+        """The schedule of diffusers' pipeline for a picture of `tokens`."""
+        config = scheduler.config
+        shift = DISTILLED_SHIFT
+        if not distilled:
+            shift = calculate_shift(
+                tokens,
+                config.get("base_image_seq_len", 256),
+                config.get("max_image_seq_len", 6400),
+                config.get("base_shift", 0.5),
+                config.get("max_shift", 1.15),
+            )
+        scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=shift)
+        return cls(scheduler.sigmas, scheduler.timesteps / config.num_train_timesteps)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A step that was started: `clean` is where its velocity leads, `done` waits for it."""
+
+    index: int
+    clean: torch.Tensor  # (N, channels), a guess at the finished latents
+    done: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Guided:
+    """The prompt, and if there is guidance g > 0 the empty prompt: v = c + g (c - u)."""
+
+    prompt: Prepared
+    empty: Prepared | None
+    guidance: float
+
+
+def noise(seed: int, width: int, height: int, like: Prepared) -> torch.Tensor:
+    """Packed noise (1, N, 64) of a picture, drawn on the device as in Krea's reference code."""
+    rows, columns = height // PIXELS_A_LATENT, width // PIXELS_A_LATENT
+    generator = torch.Generator(like.text.device).manual_seed(seed)
+    drawn = randn_tensor(
+        (1, 16, rows, columns), generator=generator, device=like.text.device, dtype=like.text.dtype
+    )
+    patches = drawn.view(1, 16, rows // 2, 2, columns // 2, 2).permute(0, 2, 4, 1, 3, 5)
+    packed: torch.Tensor = patches.reshape(1, rows * columns // 4, 64)
+    return packed
+
+
+@torch.no_grad()
+def denoise(
+    step: Step,
+    latents: torch.Tensor,
+    guided: Guided,
+    times: Times,
+    sigmas: torch.Tensor,
+    *,
+    passed: Callable[[Passed], Callable[[], None]],
+    before: Callable[[], None],
+) -> torch.Tensor:
+    """Latents (1, N, 64) after all steps; `sigmas` lie in main memory.
+
+    `before` is called before each step is started, `passed` right after; what `passed` returns is
+    called when the step should be reported. What they raise ends the work and comes out unchanged.
+    """
+    report: Callable[[], None] | None = None
+    on_card = latents.device.type == "cuda"
+    for index in range(len(sigmas) - 1):
+        before()
+        velocity = step(latents, guided.prompt, times, index)
+        if guided.empty is not None:
+            against = step(latents, guided.empty, times, index)
+            velocity = velocity + guided.guidance * (velocity - against)
+        # The sum in float32, the product in the model's precision: as diffusers' scheduler rounds.
+        delta = float(sigmas[index + 1] - sigmas[index])
+        latents = (latents.float() + delta * velocity).to(velocity.dtype)
+        clean = latents - float(sigmas[index + 1]) * velocity
+        following = passed(Passed(index, clean[0], _marker(on_card=on_card)))
+        if report is not None:
+            report()
+        report = following
+        if not on_card:
+            report()
+            report = None
+    if report is not None:
+        report()
+    return latents
+
+
+def _marker(*, on_card: bool) -> Callable[[], None]:
+    """A function that waits until the device has done what was asked of it so far."""
+    if not on_card:
+        return lambda: None
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    wait: Callable[[], None] = event.synchronize
+    return wait
