@@ -9,6 +9,9 @@ from typing import Literal
 
 from licensing.errors import AtelierError
 
+# What the presence of a worker and /healthz call the filters that nothing is made without.
+PROMPT_FILTER, PICTURE_FILTER, BLOCK_LIST = "prompt classifier", "picture classifier", "block list"
+
 
 @dataclass(frozen=True)
 class ImageVerdict:

@@ -7,6 +7,7 @@ list no picture is shown.
 
 import importlib
 import uuid
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -21,40 +22,48 @@ from licensing.block_list import Entry, Revision
 BITS = 256
 
 
+@dataclass(frozen=True)
+class Held:
+    """The list as it was at one revision; row numbers of the index are places in `entries`."""
+
+    revision: Revision
+    entries: list[Entry]
+    index: Any
+
+
 class KnownPictures:
     """A copy of the block list, brought up to date by `refresh`."""
 
     def __init__(self) -> None:
         self._module: ModuleType | None = None
-        self._revision: Revision | None = None
-        self._entries: list[Entry] = []
-        self._index: Any = None
+        self._held: Held | None = None  # replaced as a whole: another thread may be asking it
 
     def refresh(self, session: Session) -> None:
         """Read the list anew if it has changed. Raises `FilterUnavailable`."""
         pdq = self._pdq()
         newest = block_list.revision(session)
-        if newest == self._revision:
+        if self._held is not None and newest == self._held.revision:
             return
         entries = list(block_list.entries(session))
         packed = np.frombuffer(b"".join(entry.pdq for entry in entries), np.uint8)
-        self._index = pdq.HashIndex(packed.reshape(-1, block_list.HASH_BYTES))
-        self._entries, self._revision = entries, newest
+        index = pdq.HashIndex(packed.reshape(-1, block_list.HASH_BYTES))
+        self._held = Held(newest, entries, index)
 
     def check(self, image: Image, organisation_id: uuid.UUID) -> ImageVerdict | None:
         """Say what a picture is a copy of; None if of nothing on the list.
 
         Raises `FilterUnavailable` before the first `refresh`.
         """
-        if self._index is None:
+        held = self._held
+        if held is None:
             raise FilterUnavailable("The block list was not read, so no picture can be shown.")
-        if not self._entries:
+        if not held.entries:
             return None
         found = self._pdq().fingerprint(image)
         if not found.is_usable:
             return None
-        for row, distance in self._index.near(found.orientations):
-            entry = self._entries[row]
+        for row, distance in held.index.near(found.orientations):
+            entry = held.entries[row]
             if entry.organisation_id in {None, organisation_id}:
                 source = f"pdq:{entry.source}"
                 return ImageVerdict("block", entry.category, 1 - distance / BITS, source)

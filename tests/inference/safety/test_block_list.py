@@ -96,7 +96,7 @@ def test_the_worker_refuses_a_listed_picture_and_charges_nothing(
     desk: Desk, process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     list_for(desk)
-    monkeypatch.setattr(process.tools().engine, "render", lambda *_: [PICTURE])
+    monkeypatch.setattr(process.tools().engine, "decode", lambda *_: [PICTURE])
     job = desk.queue(images=1)
     generate(process, job.id)
     assert desk.read(job.id).state == "refused"
