@@ -4,7 +4,7 @@ The jobs of the person are over by then, so that nothing here races with a worke
 does a bounded part in the caller's transaction and says how much; the caller goes on until nothing
 is left, which makes every verb safe to repeat after a crash. Whether somebody may do it was asked
 by the caller (`licensing.departures`). Refused pictures are not handed on, read out or erased: they
-are the reviewers' evidence.
+are the reviewers' evidence. A generation with locked evidence keeps its prompt, too.
 """
 
 import uuid
@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, literal, select, tuple_, update
+from sqlalchemy import delete, exists, func, literal, select, tuple_, update
 from sqlalchemy.orm import Session, selectinload
 
 from inference.events import Event
 from inference.generations import IN_FLIGHT, Generation, Picture
+from licensing.evidence import EvidenceLock
 
 PART_MAX = 500  # generations in one transaction: its row locks last well below a second
 PAGE_MAX = 200  # generations that an export reads at a time; their pictures are not in memory
@@ -95,11 +96,20 @@ def erase(session: Session, member_id: uuid.UUID) -> Erased:
             Generation.member_id == member_id,
             Generation.state.not_in(IN_FLIGHT),
             Generation.input_hash != "",  # as the erased ones have it
+            ~exists().where(
+                EvidenceLock.generation_id == Generation.id,
+                EvidenceLock.keep_until > func.clock_timestamp(),
+            ),
         )
         .limit(PART_MAX)
         .with_for_update()
     ).all()
-    ids = [generation.id for generation in part]
+    return scrub(session, part)
+
+
+def scrub(session: Session, generations: Sequence[Generation]) -> Erased:
+    """Delete delivered pictures, events and prompts; nobody else changes the generations now."""
+    ids = [generation.id for generation in generations]
     gone = session.execute(
         delete(Picture)
         .where(Picture.generation_id.in_(ids), Picture.refused.is_(False))
@@ -111,13 +121,13 @@ def erase(session: Session, member_id: uuid.UUID) -> Erased:
         .where(Event.generation_id.in_(ids))
         .execution_options(synchronize_session=False)
     )
-    for generation in part:
+    for generation in generations:
         generation.request = {**generation.request, "prompt": ERASED, "seed": 0}
         generation.idempotency_key = str(generation.id)
         generation.input_hash = ""
     session.flush()
     keys = tuple(key for row in gone for key in row if key is not None)
-    return Erased(generations=len(part), pictures=len(gone), keys=keys)
+    return Erased(generations=len(generations), pictures=len(gone), keys=keys)
 
 
 def page(

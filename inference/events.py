@@ -12,6 +12,7 @@ Kinds, in the order in which they come, and their data:
     failed     code, message
     cancelled  (nothing)
     refused    message, code
+    shelved    (nothing)                          its maker starred or deleted it: read it anew
 
 A member's events are numbered in the order in which they are committed, because every transaction
 that emits one takes the member's lane first: a follower may trust "everything after id N".
@@ -29,7 +30,16 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from licensing.db import Base, now
 
 Kind = Literal[
-    "queued", "started", "loading", "step", "saved", "finished", "failed", "cancelled", "refused"
+    "queued",
+    "started",
+    "loading",
+    "step",
+    "saved",
+    "finished",
+    "failed",
+    "cancelled",
+    "refused",
+    "shelved",
 ]
 
 CHANNEL = "atelier_event"  # payload: "<member id>:<event id>"

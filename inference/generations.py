@@ -71,6 +71,13 @@ class Generation(Base):
         ),
         Index("ix_generation_member_id_created_at_id", "member_id", "created_at", "id"),
         Index(
+            "ix_generation_starred",
+            "member_id",
+            "created_at",
+            "id",
+            postgresql_where=text("starred_at IS NOT NULL"),
+        ),
+        Index(
             "ix_generation_in_flight",
             "state",
             "worker_class",
@@ -108,6 +115,7 @@ class Generation(Base):
     error_message: Mapped[str | None]
     steps_done: Mapped[int] = mapped_column(default=0)
     steps_total: Mapped[int] = mapped_column(default=0)
+    starred_at: Mapped[datetime | None]  # its maker marked it as one to keep
 
     pictures: Mapped[list["Picture"]] = relationship(lazy="raise", order_by="Picture.index")
 
@@ -115,6 +123,11 @@ class Generation(Base):
     def asked(self) -> GenerationRequest:
         """The request as it was made, with its seed."""
         return from_json(self.request)
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether pictures and prompt were deleted; the row stays, because money refers to it."""
+        return not self.input_hash
 
 
 class Picture(Base):
@@ -127,6 +140,7 @@ class Picture(Base):
             "(key IS NULL) = (thumbnail_key IS NULL) AND (refused OR key IS NOT NULL)",
             name="refused",
         ),
+        Index("ix_picture_sha256", "sha256"),  # a reported file is looked up by it
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
@@ -242,19 +256,33 @@ def access_picture(session: Session, member: Member, picture_id: uuid.UUID) -> P
 
 
 def page(
-    session: Session, member: Member, *, before: uuid.UUID | None = None, limit: int = 24
+    session: Session,
+    member: Member,
+    *,
+    before: uuid.UUID | None = None,
+    limit: int = 24,
+    words: Sequence[str] = (),
+    is_starred: bool = False,
 ) -> Sequence[Generation]:
-    """Return the member's finished generations with pictures, newest first.
+    """Return the member's finished generations with pictures, newest first; no deleted ones.
 
-    `before` is the id of the last one on the page before this; an unknown one gives no rows.
+    `before` is the id of the last one on the page before this; an unknown one gives no rows. Each
+    of `words` must stand in the prompt, in any case; `is_starred` asks for the starred ones alone.
     """
     found = (
         select(Generation)
-        .where(Generation.member_id == member.id, Generation.state == "finished")
+        .where(
+            Generation.member_id == member.id,
+            Generation.state == "finished",
+            Generation.input_hash != "",
+            *(Generation.request["prompt"].astext.icontains(w, autoescape=True) for w in words),
+        )
         .order_by(Generation.created_at.desc(), Generation.id.desc())
         .limit(min(limit, PAGE_MAX))
         .options(selectinload(Generation.pictures))
     )
+    if is_starred:
+        found = found.where(Generation.starred_at.is_not(None))
     if before is not None:
         last = (
             select(Generation.created_at, Generation.id)
@@ -274,11 +302,11 @@ def active(session: Session, member: Member) -> Sequence[Generation]:
     ).all()
 
 
-def last_project(session: Session, member: Member) -> str | None:
-    """Return the tag of the member's newest generation: the page offers it for the next one."""
-    newest = (Generation.created_at.desc(), Generation.id.desc())
-    own = select(Generation.project).where(Generation.member_id == member.id)
-    return session.scalar(own.order_by(*newest).limit(1))
+def newest(session: Session, member: Member) -> Generation | None:
+    """Return what the member asked for last, however it ended: the page begins with its choices."""
+    last_first = (Generation.created_at.desc(), Generation.id.desc())
+    own = select(Generation).where(Generation.member_id == member.id)
+    return session.scalar(own.order_by(*last_first).limit(1))
 
 
 def queue_position(session: Session, generation_id: uuid.UUID) -> int:

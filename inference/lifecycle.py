@@ -4,30 +4,24 @@ A function here says in its result whether this very call made the change. Whoev
 (late worker, second sweep, cancel against finish) gets False and has changed nothing; so the hold
 is settled or released once. The locks are always taken in this order: lane, row, budgets, hold,
 wallet.
-Called by the worker, the sweep and, for `request_cancel`, by the web app.
+Called by the worker and, for `request_cancel`, by the web app; what takes a job away from its
+worker is in `inference.repairs`.
 """
 
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.orm import Session
 
 from inference import events
-from inference.generations import IN_FLIGHT, Generation, Picture, State, access, queue_position
+from inference.generations import IN_FLIGHT, Generation, Picture, access
 from inference.transitions import change, close, emit, end, give_back, mine
 from licensing import budgets, ledger, usage
 from licensing.db import now
 from licensing.seats import Member
-
-ATTEMPTS_MAX = 2  # a lost worker is not the person's fault; a second one is probably the job's
-LOST_MESSAGE = (
-    "The worker that made this stopped twice before it was done. Nothing was charged; try again, "
-    "with a smaller size if you can."
-)
 
 Standing = Literal["go", "cancel", "lost"]
 
@@ -73,6 +67,21 @@ def claim(session: Session, generation_id: uuid.UUID, worker: str) -> Generation
 def heartbeat(session: Session, claimed: Generation) -> Standing:
     """Say that the attempt lives, by the database's clock; learn whether to go on."""
     return _beat(session, claimed)
+
+
+def standings(session: Session, claimed: Sequence[Generation]) -> dict[uuid.UUID, Standing]:
+    """Learn whether these attempts may go on, without a heartbeat: one look at their rows."""
+    rows = session.execute(
+        select(
+            Generation.id,
+            Generation.state,
+            Generation.worker,
+            Generation.attempts,
+            Generation.cancel_requested_at,
+        ).where(Generation.id.in_([attempt.id for attempt in claimed]))
+    ).all()
+    found = {row.id: row for row in rows}
+    return {attempt.id: _standing(attempt, found.get(attempt.id)) for attempt in claimed}
 
 
 def progress(
@@ -206,68 +215,6 @@ def cancel_all(session: Session, member_id: uuid.UUID) -> int:
     return stopped + len(ended)
 
 
-def lose(session: Session, generation_id: uuid.UUID, stale: ColumnElement[bool]) -> State | None:
-    """Take a running row from a worker that fell silent; None if it is not `stale` after all.
-
-    Back into the queue the first time, since an attempt leaves nothing behind before it finishes:
-    the same request and seed make the same picture, and the person waits instead of failing. The
-    second time it fails, because then the job itself is the likely cause. A cancel that was asked
-    for is granted. The next claim counts one attempt more, so the silent worker can end nothing.
-    """
-    silent = and_(Generation.state == "running", stale)
-    asked_to_stop = Generation.cancel_requested_at.is_not(None)
-    if end(session, generation_id, and_(silent, asked_to_stop), state="cancelled"):
-        return "cancelled"
-    spent = and_(silent, Generation.attempts >= ATTEMPTS_MAX)
-    if end(session, generation_id, spent, state="failed", code="worker_lost", message=LOST_MESSAGE):
-        return "failed"
-    queued = change(
-        session,
-        generation_id,
-        silent,
-        state="queued",
-        worker=None,
-        heartbeat_at=None,
-        sent_at=now(),
-    )
-    if queued is None:
-        return None
-    emit(session, queued, "queued", position=queue_position(session, queued.id), retry=True)
-    return "queued"
-
-
-def hand_back(session: Session, claimed: Generation) -> bool:
-    """Put it back into the queue because this worker stops in good order; not an attempt spent.
-
-    False if a cancel was asked for or the row is another's. The next sweep rings for it.
-    """
-    queued = change(
-        session,
-        claimed.id,
-        and_(mine(claimed), Generation.cancel_requested_at.is_(None)),
-        state="queued",
-        worker=None,
-        attempts=Generation.attempts - 1,
-        heartbeat_at=None,
-        sent_at=Generation.created_at - timedelta(days=1),
-    )
-    if queued is not None:
-        emit(session, queued, "queued", position=queue_position(session, queued.id), retry=True)
-    return queued is not None
-
-
-def expire(session: Session, generation_id: uuid.UUID, *, code: str, message: str) -> bool:
-    """Fail whatever is still in flight and release its hold: it took longer than any job may."""
-    return end(
-        session,
-        generation_id,
-        Generation.state.in_(IN_FLIGHT),
-        state="failed",
-        code=code,
-        message=message,
-    )
-
-
 def _record_usage(session: Session, ended: Generation, delivered: int) -> None:
     asked = ended.asked
     usage.record(
@@ -322,6 +269,13 @@ def _beat(session: Session, claimed: Generation, **values: Any) -> Standing:
     return "go" if told.cancel_requested_at is None else "cancel"
 
 
+def _standing(attempt: Generation, row: Any) -> Standing:
+    mine_still = ("running", attempt.worker, attempt.attempts)
+    if row is None or (row.state, row.worker, row.attempts) != mine_still:
+        return "lost"
+    return "go" if row.cancel_requested_at is None else "cancel"
+
+
 def _picture_data(picture: Made, width: int, height: int) -> dict[str, Any]:
     return {
         "id": str(picture.id),
@@ -331,8 +285,3 @@ def _picture_data(picture: Made, width: int, height: int) -> dict[str, Any]:
         "height": height,
         "refused": picture.refused,
     }
-
-
-def stale_before(cutoff: datetime) -> ColumnElement[bool]:
-    """Heartbeats older than `cutoff`; while the database itself was away, nobody's grew old."""
-    return func.greatest(Generation.heartbeat_at, func.pg_postmaster_start_time()) < cutoff

@@ -81,7 +81,7 @@ CATALOGUE: tuple[Model, ...] = (
         licence_url="https://www.apache.org/licenses/LICENSE-2.0",
         needs_gpu=False,
         dtype="float32",
-        note="Quick, on any machine. Draws well at 256 by 256; other sizes cut the subject.",
+        note="Quick, on any machine. Draws well in every shape of about 256 by 256 pixels.",
     ),
     Model(
         id="pocket-raw",
@@ -100,7 +100,7 @@ CATALOGUE: tuple[Model, ...] = (
         licence_url="https://www.apache.org/licenses/LICENSE-2.0",
         needs_gpu=False,
         dtype="float32",
-        note="Undistilled and slower, made for training on. Draws well at 256 by 256.",
+        note="Undistilled and slower, made for training on. Draws well at about 256 by 256.",
     ),
     Model(
         id="krea-2-turbo",

@@ -27,7 +27,11 @@ FORGET_AFTER = timedelta(minutes=10)
 
 
 class WorkerPresence(Base):
-    """One worker process. `models` maps the ids that its queues serve to null or a reason."""
+    """One worker process.
+
+    `models` maps the ids that its queues serve to null or a reason why it cannot run them,
+    `filters` the names of its content filters to null or a reason why one does not judge.
+    """
 
     __tablename__ = "worker_presence"
     __table_args__ = (
@@ -39,6 +43,7 @@ class WorkerPresence(Base):
     state: Mapped[str]
     message: Mapped[str]
     models: Mapped[dict[str, Any]]
+    filters: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     heartbeat_at: Mapped[datetime]
 
 
@@ -51,6 +56,7 @@ class Report:
     state: WorkerState
     message: str = ""
     models: dict[str, str | None] = field(default_factory=dict)
+    filters: dict[str, str | None] = field(default_factory=dict)
 
 
 def report(session: Session, said: Report) -> None:
@@ -60,6 +66,7 @@ def report(session: Session, said: Report) -> None:
         "state": said.state,
         "message": said.message,
         "models": said.models,
+        "filters": said.filters,
         "heartbeat_at": func.clock_timestamp(),
     }
     session.execute(
@@ -90,11 +97,38 @@ def problem(session: Session, model: Model, weights_folder: Path) -> str | None:
     The living workers know best. Without one that serves the model's class the weights on this
     machine decide, and a job for a model that has them waits for its worker.
     """
-    said = [worker.models[model.id] for worker in alive(session) if model.id in worker.models]
+    said = [
+        worker.models[model.id] or _filter_problem(worker)
+        for worker in alive(session)
+        if model.id in worker.models
+    ]
     if not said:
         return models.problem(model, weights_folder)
     reasons = [reason for reason in said if reason is not None]
     return None if len(reasons) < len(said) else reasons[0]
+
+
+def served(session: Session) -> set[str]:
+    """Return the classes of models that a living worker serves."""
+    return {
+        model.worker_class
+        for worker in alive(session)
+        for model in models.CATALOGUE
+        if model.id in worker.models
+    }
+
+
+def filters(session: Session) -> dict[str, str | None]:
+    """What the living workers say of their content filters: null, or the first reason why not."""
+    merged: dict[str, str | None] = {}
+    for worker in alive(session):
+        for name, reason in worker.filters.items():
+            merged[name] = merged.get(name) or reason
+    return merged
+
+
+def _filter_problem(worker: WorkerPresence) -> str | None:
+    return next((reason for reason in worker.filters.values() if reason), None)
 
 
 def waiting_reason(session: Session, model: Model) -> str | None:

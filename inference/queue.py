@@ -14,9 +14,12 @@ from kombu.exceptions import OperationalError
 from inference import models
 
 GENERATE = "generate"  # task names
+PROBE = "probe"
 SWEEP = "sweep"
 TIDY = "tidy"
 CLOSE = "close"
+HASH = "hash"
+SEAL = "seal"
 SWEEP_QUEUE = "sweep"
 
 PUBLISH_RETRIES_MAX = 2  # the first may meet a connection that died in the pool
@@ -28,9 +31,14 @@ _log = logging.getLogger(__name__)
 def create_celery(broker_url: str) -> Celery:
     """Return the Celery application of the web app, the worker and the beat; opens nothing."""
     celery = Celery("atelier", broker=broker_url, set_as_current=False)
-    transport_options = {}
+    transport_options: dict[str, object] = {}
     if broker_url.startswith(("redis", "rediss", "valkey")):
-        transport_options = {"socket_connect_timeout": CONNECT_SECONDS_MAX}
+        transport_options = {
+            "socket_connect_timeout": CONNECT_SECONDS_MAX,
+            # Of the queues that a worker serves, the first one that has a message: what is paid
+            # for comes before the checks of LoRAs.
+            "queue_order_strategy": "priority",
+        }
     celery.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -55,13 +63,26 @@ def queue_name(worker_class: str) -> str:
     return f"generate-{worker_class}"
 
 
+def probe_queue_name(worker_class: str) -> str:
+    """Return the name of the queue of LoRAs that the workers of this class check."""
+    return f"probe-{worker_class}"
+
+
 def enqueue(celery: Celery, generation_id: uuid.UUID, model: str) -> bool:
     """Ring for a worker; False if the broker cannot be reached, and then the sweep rings later."""
-    queue = queue_name(models.find(model).worker_class)
+    return _ring(celery, GENERATE, generation_id, queue_name(models.find(model).worker_class))
+
+
+def enqueue_probe(celery: Celery, adapter_id: uuid.UUID, worker_class: str) -> bool:
+    """Ring for the check of a LoRA; False if the broker cannot be reached, as `enqueue`."""
+    return _ring(celery, PROBE, adapter_id, probe_queue_name(worker_class))
+
+
+def _ring(celery: Celery, task: str, row_id: uuid.UUID, queue: str) -> bool:
     try:
         celery.send_task(
-            GENERATE,
-            args=[str(generation_id)],
+            task,
+            args=[str(row_id)],
             queue=queue,
             ignore_result=True,
             retry=True,
@@ -72,6 +93,6 @@ def enqueue(celery: Celery, generation_id: uuid.UUID, model: str) -> bool:
             },
         )
     except OperationalError:
-        _log.warning("The broker cannot be reached; generation %s waits for it.", generation_id)
+        _log.warning("The broker cannot be reached; %s %s waits for it.", task, row_id)
         return False
     return True

@@ -5,19 +5,24 @@ nothing is recorded but the file itself. For the person at the machine: to try a
 script, to see whether an installation works. Called by the command line alone.
 """
 
+import hashlib
 import importlib
+import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from inference import models
+from inference.adapters import AdapterRefused, inspect
 from inference.engine import Engine, StepProgress
 from inference.models import Model
+from inference.prompt_step import PromptStopped
 from inference.provenance.papers import open_papers
 from inference.provenance.stamp import Origin, stamp
 from inference.request import GenerationRequest, parse, picture_seed
-from inference.safety.image import ImageFilter
+from inference.safety import prompt
+from inference.safety.filters import chosen
 from inference.settings import papers_folder
 from licensing import moderation
 from licensing.errors import AtelierError
@@ -40,6 +45,23 @@ class NotWritable(AtelierError):  # noqa: N818 - reads as the answer that it is
 
 
 @dataclass(frozen=True)
+class LoraFile:
+    """A LoRA as it is named on the command line."""
+
+    path: Path
+    strength: float = 1.0
+
+    @classmethod
+    def parse(cls, written: str) -> "LoraFile":
+        """Read `FILE` or `FILE:STRENGTH`; a colon that no number follows belongs to the name."""
+        path, _, strength = written.rpartition(":")
+        try:
+            return cls(Path(path), float(strength)) if path else cls(Path(written))
+        except ValueError:
+            return cls(Path(written))
+
+
+@dataclass(frozen=True)
 class RenderOrder:
     """What was asked for on the command line; None takes the model's side, or draws a seed."""
 
@@ -52,6 +74,7 @@ class RenderOrder:
     width: int | None = None
     height: int | None = None
     images: int = 1
+    loras: tuple[LoraFile, ...] = ()
 
 
 def render_to_files(order: RenderOrder, say: Say) -> list[Path]:
@@ -60,29 +83,38 @@ def render_to_files(order: RenderOrder, say: Say) -> list[Path]:
     Files are PNG whatever their ending says. Several pictures get a number before the ending:
     `apple-1.png`, `apple-2.png`. `say` receives short sentences on the way.
 
-    Raises AtelierError with the reason: a field out of range, a refused prompt or picture, missing
-    weights or filter, not enough memory, no place to write.
+    Raises AtelierError with the reason: a field out of range, a refused prompt, LoRA or picture,
+    missing weights or filter, not enough memory, no place to write.
     """
     model = models.find(order.model)
-    request = _parse(order, model)
+    hashes = [_hash(lora.path) for lora in order.loras]
+    request = _parse(order, model, hashes)
     verdict = moderation.check_prompt(request.prompt)
     if verdict.action == "block":
         raise moderation.PromptRefused(verdict)
     _check_folder(order.out)
+    _check_loras(order, model)
     # Before the work, not after it: without a filter there will be no picture.
-    output_filter = ImageFilter()
+    prompt_filter, output_filter = prompt.chosen(), chosen()
+    prompt_filter.load()
     output_filter.load()
+    judged = prompt_filter.check(request.prompt)
+    if judged.action == "block":
+        raise PromptStopped(judged)
     papers = open_papers(papers_folder(order.state_folder))
-    engine = _engine(order.weights_folder)
-    engine.load(model, say)
-    pictures = engine.render(request, model, _progress(say), lambda: False)
+    with tempfile.TemporaryDirectory() as named_by_hash:
+        for sha256, lora in zip(hashes, order.loras, strict=True):
+            (Path(named_by_hash) / f"{sha256}.safetensors").symlink_to(lora.path.resolve())
+        engine = _engine(order.weights_folder, Path(named_by_hash))
+        engine.load(model, say)
+        pictures = engine.render(request, model, _progress(say), lambda: False)
     written = []
     for index, picture in enumerate(pictures):
         if output_filter.check(picture).action == "block":
             say(f"The output filter blocked picture {index + 1}; it was not written.")
             continue
         seed = picture_seed(request, index)
-        origin = Origin(model, str(uuid.uuid4()), seed, engine.build)
+        origin = Origin(model, str(uuid.uuid4()), seed, engine.build, request.adapters)
         path = _path(order.out, index, request.images)
         _write(path, stamp(picture, origin, papers).original)
         say(f"Wrote {path} (seed {seed}).")
@@ -92,21 +124,41 @@ def render_to_files(order: RenderOrder, say: Say) -> list[Path]:
     return written
 
 
-def _parse(order: RenderOrder, model: Model) -> GenerationRequest:
+def _parse(order: RenderOrder, model: Model, hashes: list[str]) -> GenerationRequest:
     given = {
         "prompt": order.prompt,
         "images": order.images,
         "seed": order.seed,
         "width": order.width,
         "height": order.height,
+        "adapters": [
+            {"lora": sha256, "strength": lora.strength}
+            for sha256, lora in zip(hashes, order.loras, strict=True)
+        ],
     }
     return parse({name: value for name, value in given.items() if value is not None}, model)
 
 
-def _engine(weights_folder: Path) -> Engine:
+def _hash(lora: Path) -> str:
+    try:
+        with lora.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise AdapterRefused(f"{lora} cannot be read: {error.strerror}.") from error
+
+
+def _check_loras(order: RenderOrder, model: Model) -> None:
+    """Refuse before the model is loaded what it could not draw with."""
+    folder = models.locate(model, order.weights_folder)
+    if folder is not None:  # otherwise the engine says what is missing
+        for lora in order.loras:
+            inspect(lora.path, folder)
+
+
+def _engine(weights_folder: Path, adapters_folder: Path) -> Engine:
     # Imported here: it takes seconds, and a refused prompt should not wait for it.
     module = importlib.import_module("inference.engine.render")
-    engine: Engine = module.PipelineEngine(weights_folder)
+    engine: Engine = module.PipelineEngine(weights_folder, adapters_folder=adapters_folder)
     return engine
 
 

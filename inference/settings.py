@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference import models
+from inference.engine.profile import CHOICES, Choice
+
+NOTHING = "none"
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -22,11 +25,23 @@ class Settings:
     state_folder: Path  # pictures lie in state_folder / "pictures"
     weights_folder: Path
     worker_classes: tuple[str, ...]  # which queues this worker serves
+    warm_model: str | None = None  # whose weights are loaded before the first job; NOTHING: none
+    precision: Choice = "auto"  # of the matrices on a GPU; see inference.engine.profile
 
     @property
     def pictures_folder(self) -> Path:
         """The root of the picture storage."""
         return self.state_folder / "pictures"
+
+    @property
+    def adapters_folder(self) -> Path:
+        """Where the teams' LoRAs lie; shared with the web process, as the pictures are."""
+        return self.state_folder / "adapters"
+
+    @property
+    def compiled_folder(self) -> Path:
+        """Where kernels that were compiled for this machine's GPU outlive a restart."""
+        return self.state_folder / "compiled"
 
     @property
     def papers_folder(self) -> Path:
@@ -40,10 +55,12 @@ def papers_folder(state_folder: Path) -> Path:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read DATABASE_URL, BROKER_URL, ATELIER_STATE, ATELIER_WEIGHTS and ATELIER_WORKER_CLASSES.
+    """Read DATABASE_URL, BROKER_URL, ATELIER_STATE, ATELIER_WEIGHTS and the like.
 
     Without ATELIER_WORKER_CLASSES (names with commas between them) the worker serves the classes
-    of which this machine can run a model. Raises `KeyError` if either URL is missing.
+    of which this machine can run a model; without ATELIER_WARM_MODEL it begins with the first of
+    them in the catalogue. Raises `KeyError` if either URL is missing, `ValueError` for a precision
+    that there is not.
     """
     weights = Path(environment.get("ATELIER_WEIGHTS", _REPOSITORY / "weights"))
     named = environment.get("ATELIER_WORKER_CLASSES", "")
@@ -54,7 +71,16 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         state_folder=Path(environment.get("ATELIER_STATE", ".atelier")),
         weights_folder=weights,
         worker_classes=chosen or runnable_classes(weights),
+        warm_model=environment.get("ATELIER_WARM_MODEL") or None,
+        precision=_precision(environment.get("ATELIER_PRECISION") or "auto"),
     )
+
+
+def _precision(named: str) -> Choice:
+    for choice in CHOICES:
+        if choice == named:
+            return choice
+    raise ValueError(f"ATELIER_PRECISION must be one of {', '.join(CHOICES)}, not {named!r}.")
 
 
 def runnable_classes(weights_folder: Path) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from inference import events, presence, withdrawal
 from inference.generations import IN_FLIGHT, QUEUED_MAX, RUNNING_MAX, Generation
-from inference.lifecycle import expire, lose, stale_before
+from inference.repairs import expire, lose, stale_before
 from licensing import budgets, ledger, seat_days
 from licensing.db import Database
 

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from inference import lora_files, models
+from inference import adapters, models
+from inference.adapter_files import AdapterFiles
 from inference.generations import IN_FLIGHT, Generation
-from inference.lifecycle import expire
 from inference.models import Model
+from inference.repairs import expire
+from licensing import adapters as shelves
 from licensing import licence, model_switches
 from licensing.db import Database
 from licensing.errors import Conflict
@@ -139,6 +141,22 @@ def delete_weights(
     return Deletion(tuple(deleted), tuple(kept))
 
 
+def delete_loras(database: Database, model_id: str, files: AdapterFiles) -> int:
+    """Take the teams' LoRAs of a model's family off their shelves, and delete their files.
+
+    They are derivatives of its weights. Nothing happens while another model of the family is on.
+    Returns how many files went; a file that fits nothing else is on no shelf any more.
+    """
+    family = models.find(model_id).worker_class
+    with database.transaction() as session:
+        off = model_switches.revoked(session)
+        siblings = {model.id for model in models.CATALOGUE if model.worker_class == family}
+        if not siblings <= set(off):
+            return 0
+        gone = shelves.withdraw(session, family)
+    return sum(files.drop(database, sha256) for sha256 in gone)
+
+
 def _derived_loras(
     model: Model, others: list[Model], weights_folder: Path
 ) -> tuple[list[Path], list[str]]:
@@ -147,10 +165,10 @@ def _derived_loras(
     folders = {other.name: models.locate(other, weights_folder) for other in others}
     derived: list[Path] = []
     kept: list[str] = []
-    for lora in lora_files.find(weights_folder):
-        if own is None or not lora_files.fits(lora, own):
+    for lora in adapters.find(weights_folder):
+        if own is None or not adapters.fits(lora, own):
             continue
-        fitting = [n for n, folder in folders.items() if folder and lora_files.fits(lora, folder)]
+        fitting = [n for n, folder in folders.items() if folder and adapters.fits(lora, folder)]
         if fitting:
             names = " and ".join(fitting)
             kept.append(f"{lora} also fits {names}, and stays until that is switched off too.")

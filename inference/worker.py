@@ -1,38 +1,35 @@
 """The worker: takes a generation by its number and makes its pictures, from claim to settlement.
 
-`generate` holds the control flow of the torch side; all that it calls is a leaf. It may run twice
-for one generation, and it may lose its row to the sweep at any moment: every write asks whether the
-attempt is still the one that counts. A Celery prefork child does the work; it loads engine and
-filter itself, because torch does not survive a fork once it has run.
+`Job` holds the control flow of the torch side; all that it calls is a leaf. Its three stages run on
+three threads (see `inference.line`), so that neighbouring jobs overlap. A job may run twice for one
+generation, and it may lose its row to the sweep at any moment: every write asks whether the attempt
+is still the one that counts. A Celery prefork child does the work; it loads engine and filter
+itself, because torch does not survive a fork once it has run.
 """
 
-import hashlib
 import logging
 import os
+import threading
+import time
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import replace
-from functools import partial
-from typing import ClassVar
+from collections.abc import Callable
 
 from celery import Celery, signals
 from PIL.Image import Image
 from sqlalchemy.orm import Session
 
-from inference import lifecycle, models
+from inference import lifecycle, models, probe, prompt_step
 from inference.attempt import Attempt, persist
-from inference.engine import Cancelled, Engine
-from inference.generations import RUNNING_MAX, Generation
-from inference.lifecycle import Made
+from inference.delivery import deliver, store
+from inference.engine import Build, Cancelled, Conditioning, Latents, StepProgress
+from inference.generations import RUNNING_MAX
+from inference.models import Model
 from inference.process import Tools, WorkerProcess
-from inference.provenance.stamp import Origin, stamp
-from inference.queue import GENERATE, create_celery, queue_name
-from inference.request import picture_seed
-from inference.safety import ImageVerdict
+from inference.queue import GENERATE, PROBE, create_celery, probe_queue_name, queue_name
+from inference.safety.output import is_doubtful
 from inference.settings import Settings
-from inference.storage import Storage, picture_key, thumbnail_key
-from licensing import licence, moderation
+from licensing import adapters, licence
+from licensing.adapters import PROBE_SECONDS_MAX
 from licensing.errors import AtelierError
 from licensing.seats import get_member, require_seat
 
@@ -40,25 +37,18 @@ INTERNAL_MESSAGE = (
     "Something broke while this was made; it has been written to the worker's log. Nothing was "
     "charged. Try again."
 )
-REFUSED_MESSAGE = (
-    "The output filter refused every picture of this, so none is shown and nothing was charged. "
-    "Change the prompt and try again."
-)
+# The next message is taken this long before the device is free: its claim, checks and text encoding
+# take a tenth of it. Not sooner, or a job would wait here while another worker has nothing to do.
+LOOK_AHEAD_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
-
-
-class StorageFailed(AtelierError):  # noqa: N818 - says what happened
-    """The pictures could not be written: a full disk, a folder that went away."""
-
-    code: ClassVar[str] = "storage_failed"
-    status: ClassVar[int] = 503
 
 
 def run_worker(settings: Settings, make_tools: Callable[[Settings], Tools] | None = None) -> None:
     """Serve the queues of `settings.worker_classes` until the process is told to stop."""
     celery = create_worker(settings, make_tools or load_tools)
-    queues = ",".join(queue_name(name) for name in settings.worker_classes)
+    names = settings.worker_classes
+    queues = ",".join([*map(queue_name, names), *map(probe_queue_name, names)])
     celery.worker_main(
         [
             "worker",
@@ -73,17 +63,26 @@ def run_worker(settings: Settings, make_tools: Callable[[Settings], Tools] | Non
 
 
 def create_worker(settings: Settings, make_tools: Callable[[Settings], Tools]) -> Celery:
-    """Return the Celery application with its one task; its children begin by themselves."""
+    """Return the Celery application with its two tasks; its children begin by themselves."""
     celery = create_celery(settings.broker_url)
     process = WorkerProcess(settings, make_tools)
 
     # The hard limit kills a child that hangs; the sweep has failed its row by then.
     @celery.task(name=GENERATE, time_limit=RUNNING_MAX.total_seconds())  # type: ignore[untyped-decorator]
     def task(generation_id: str) -> None:
-        generate(process, uuid.UUID(generation_id))
+        job = take(process, uuid.UUID(generation_id))
+        if job is not None:
+            job.is_nearly_drawn.wait()
+
+    @celery.task(name=PROBE, time_limit=PROBE_SECONDS_MAX)  # type: ignore[untyped-decorator]
+    def probe_task(adapter_id: str) -> None:
+        check = probe.take(process, uuid.UUID(adapter_id), load, outcome)
+        if check is not None:
+            check.is_over.wait()
 
     def begin(**_: object) -> None:
         process.begin()
+        process.line.put(WarmUp(process))
 
     def end(**_: object) -> None:
         process.end()
@@ -102,153 +101,225 @@ def load_tools(settings: Settings) -> Tools:
     import torch  # noqa: PLC0415 - the parent forks, and must not have run torch
 
     from inference.engine.render import PipelineEngine  # noqa: PLC0415 - as above
-    from inference.safety.image import ImageFilter  # noqa: PLC0415 - as above
+    from inference.safety import filters, prompt  # noqa: PLC0415 - as above
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    return Tools(engine=PipelineEngine(settings.weights_folder), image_filter=ImageFilter())
+    return Tools(
+        engine=PipelineEngine(
+            settings.weights_folder,
+            settings.compiled_folder,
+            settings.precision,
+            settings.adapters_folder,
+        ),
+        prompt_filter=prompt.chosen(),
+        image_filter=filters.chosen(),
+    )
 
 
 def generate(process: WorkerProcess, generation_id: uuid.UUID) -> None:
-    """Make the pictures of a waiting generation; do nothing for any other.
+    """Make the pictures of a waiting generation and see it end; do nothing for any other.
 
-    Ends it as finished (settled), refused, cancelled or failed (released). Raises only what is a
+    It ends as finished (settled), refused, cancelled or failed (released). Raises only what is a
     fault of ours, after the generation was failed.
     """
-    database = process.database
-    claimed = persist(database, lambda s: lifecycle.claim(s, generation_id, process.name))
-    if claimed is None:
-        return  # a second message, or cancelled while it waited
-    with process.attempt(claimed) as attempt:
-        try:
-            _make(process, attempt)
-        except Cancelled:
-            persist(database, attempt.give_up)
-        except AtelierError as error:
-            _log.warning("Generation %s failed: %s", generation_id, error.message)
-            end = partial(lifecycle.fail, claimed=claimed, code=error.code, message=error.message)
-            persist(database, end)
-        except Exception:
-            end = partial(
-                lifecycle.fail, claimed=claimed, code="internal", message=INTERNAL_MESSAGE
-            )
-            persist(database, end)
-            raise
+    job = take(process, generation_id)
+    if job is not None:
+        job.is_over.wait()
+        if job.fault is not None:
+            raise job.fault
 
 
-def _make(process: WorkerProcess, attempt: Attempt) -> None:
-    claimed = attempt.claimed
-    request, model = claimed.asked, models.find(claimed.model)
-    member = persist(process.database, lambda session: get_member(session, claimed.member_id))
-    assert member is not None, "members are never deleted"
-    require_seat(member)  # the seat may have gone while the job waited
-    persist(process.database, lambda session: licence.require_valid(session, claimed.model))
+def take(process: WorkerProcess, generation_id: uuid.UUID) -> "Job | None":
+    """Claim a waiting generation and put it on the line; None if it is not waiting (any more).
 
-    if not process.is_warm:
-        attempt.note("loading", message="The worker is loading its libraries.")
-    tools = process.tools()
-    tools.image_filter.load()  # fails closed before the work, not after it
-    persist(process.database, process.known.refresh)
-
-    def report(message: str) -> None:
-        process.say("loading", message)
-        attempt.note("loading", message=message)
-
-    tools.engine.load(model, report)
-    process.say("busy", f"Making a picture with {model.name}.")
-    images = tools.engine.render(request, model, attempt.on_step, attempt.cancelled)
-    verdicts = [
-        process.known.check(image, claimed.organisation_id) or tools.image_filter.check(image)
-        for image in images
-    ]
-    made = _store(process, tools.engine, claimed, list(zip(images, verdicts, strict=True)))
-    if not all(picture.refused for picture in made):
-        attempt.note("saved", pictures=sum(not picture.refused for picture in made))
-    _deliver(process, claimed, made, verdicts)
-
-
-def _store(
-    process: WorkerProcess,
-    engine: Engine,
-    claimed: Generation,
-    judged: Sequence[tuple[Image, ImageVerdict]],
-) -> list[Made]:
-    """Write the pictures, each under a new id: a late attempt overwrites nothing.
-
-    The refused ones too: a reviewer has to be able to judge the filter.
+    Returns when the generation before it is drawn.
     """
-    made: list[Made] = []
-    storage, model = process.storage, models.find(claimed.model)
-    for index, (image, verdict) in enumerate(judged):
-        seed = picture_seed(claimed.asked, index)
-        is_refused = verdict.action == "block"
-        made.append(Made(id=uuid.uuid4(), index=index, seed=seed, refused=is_refused))
-        origin = Origin(model=model, generation_id=str(claimed.id), seed=seed, build=engine.build)
-        files = stamp(image, origin, process.papers)
-        made[-1] = replace(
-            made[-1],
-            key=picture_key(made[-1].id),
-            thumbnail_key=thumbnail_key(made[-1].id),
-            sha256=hashlib.sha256(files.original).hexdigest(),
+    claimed = persist(process.database, lambda s: lifecycle.claim(s, generation_id, process.name))
+    if claimed is None:
+        return None  # a second message, or cancelled while it waited
+    job = Job(process, process.take(claimed))
+    job.prepare()
+    process.line.put(job)
+    return job
+
+
+class Job:
+    """A claimed generation on its way along the line; ends once, whatever happens to it.
+
+    What a stage raises is kept, the stages after it are left out, and `finish` ends the row by it:
+    the drawing thread meets no database.
+    """
+
+    def __init__(self, process: WorkerProcess, attempt: Attempt) -> None:
+        """Take over a claimed row."""
+        self.is_nearly_drawn = threading.Event()  # time to prepare the next
+        self.is_over = threading.Event()  # the row has ended, or is another's
+        self._process = process
+        self._attempt = attempt
+        self._claimed = attempt.claimed
+        self._request = attempt.claimed.asked
+        self._began = 0.0  # the drawing, by the monotonic clock
+        self._conditioning: Conditioning | None = None
+        self._is_doubtful = True  # the prompt, until it was asked about
+        self._latents: list[Latents] = []
+        self._images: list[Image] | None = None
+        self._failure: Exception | None = None
+
+    @property
+    def fault(self) -> Exception | None:
+        """What broke, if that is nobody's doing but ours."""
+        is_outcome = isinstance(self._failure, Cancelled | AtelierError)
+        return None if is_outcome else self._failure
+
+    def prepare(self) -> None:
+        """Everything that the device need not wait for: checks, tools, the text."""
+        self._try(self._prepare)
+
+    def draw(self) -> None:
+        """What holds the device."""
+        self._try(self._draw)
+        self.is_nearly_drawn.set()
+
+    def finish(self) -> None:
+        """Judge, store, deliver; or end the row by what went wrong."""
+        self._try(self._finish)
+        self._try(self._end, even_now=True)
+        self._try(lambda: self._process.leave(self._attempt), even_now=True)
+        self.is_over.set()
+
+    def _try(self, stage: Callable[[], None], *, even_now: bool = False) -> None:
+        if self._failure is not None and not even_now:
+            return
+        failure = outcome(stage)
+        if failure is not None:
+            self._failure = failure  # told by `_end`
+            if self.fault is not None:
+                _log.error("Generation %s broke", self._claimed.id, exc_info=failure)
+
+    def _prepare(self) -> None:
+        process, model = self._process, self._model
+        claimed = self._claimed
+        member = persist(process.database, lambda session: get_member(session, claimed.member_id))
+        assert member is not None, "members are never deleted"
+        require_seat(member)  # the seat may have gone while the job waited
+        persist(process.database, lambda session: licence.require_valid(session, claimed.model))
+        persist(process.database, self._require_adapters)
+        if process.loading is not None:
+            self._attempt.note("loading", message=process.loading)
+        tools = process.tools()
+        process.require_filters()  # fails closed before the work, not after it
+        prompt_step.check(process.database, tools.prompt_filter, claimed)
+        self._is_doubtful = persist(process.database, lambda s: is_doubtful(s, claimed.id))
+        if process.loaded == model and tools.engine.overlaps:
+            self._conditioning = tools.engine.encode(self._request, model)
+            process.say("busy", f"Making a picture with {model.name}.")
+
+    def _require_adapters(self, session: Session) -> None:
+        """Raise `AdapterNotReady` where a LoRA was removed or refused while the job waited."""
+        wanted = [use.sha256 for use in self._request.adapters]
+        organisation_id = self._claimed.organisation_id
+        adapters.require_ready(session, organisation_id, wanted, self._model.worker_class)
+
+    def _draw(self) -> None:
+        process, model, engine = self._process, self._model, self._process.tools().engine
+        if self._conditioning is None:
+            load(process, model, self._report)
+            process.say("busy", f"Making a picture with {model.name}.")
+            self._conditioning = engine.encode(self._request, model)
+        self._began = time.monotonic()
+        self._latents = engine.denoise(
+            self._conditioning, self._request, model, self._on_step, self._attempt.cancelled
         )
+        self._conditioning = None
+        if not engine.overlaps:
+            self._images = engine.decode(self._latents)
+
+    def _finish(self) -> None:
+        process, claimed, tools = self._process, self._claimed, self._process.tools()
+        images = self._images or tools.engine.decode(self._latents)
+        self._latents, self._images = [], None
+        verdicts = [
+            process.desk.judge(image, claimed.organisation_id, is_doubtful=self._is_doubtful)
+            for image in images
+        ]
+        build: Build = tools.engine.build
+        made = store(process, build, claimed, list(zip(images, verdicts, strict=True)))
+        self._attempt.flush()
+        if not all(picture.refused for picture in made):
+            saved = sum(not picture.refused for picture in made)
+            self._attempt.note("saved", pictures=saved)
+        deliver(process, claimed, made, verdicts)
+
+    def _end(self) -> None:
+        """End the row by what a stage raised; nothing to do if none did."""
+        failure, claimed, database = self._failure, self._claimed, self._process.database
+        if failure is None:
+            return
+        self._attempt.flush()
+        if isinstance(failure, Cancelled):
+            persist(database, self._attempt.give_up)
+            return
+        if isinstance(failure, prompt_step.PromptStopped):
+            persist(database, lambda s: prompt_step.refuse(s, claimed, failure))
+            return
+        code, message = "internal", INTERNAL_MESSAGE
+        if isinstance(failure, AtelierError):
+            code, message = failure.code, failure.message
+            _log.warning("Generation %s failed: %s", claimed.id, message)
+        persist(database, lambda s: lifecycle.fail(s, claimed, code=code, message=message))
+
+    @property
+    def _model(self) -> Model:
+        return models.find(self._claimed.model)
+
+    def _on_step(self, progress: StepProgress) -> None:
+        self._attempt.on_step(progress)
+        step_seconds = (time.monotonic() - self._began) / progress.step
+        if step_seconds * (progress.steps - progress.step) <= LOOK_AHEAD_SECONDS:
+            self.is_nearly_drawn.set()
+
+    def _report(self, message: str) -> None:
+        self._process.say("loading", message)
+        self._attempt.note("loading", message=message)
+
+
+class WarmUp:
+    """The first thing on the line: the weights that the first job will most likely ask for."""
+
+    def __init__(self, process: WorkerProcess) -> None:
+        """Load nothing yet."""
+        self._process = process
+
+    def draw(self) -> None:
+        """Load the model; if that fails, the first job says why."""
+        model = self._process.first_model()
+        if model is None:
+            return
         try:
-            storage.put(picture_key(made[-1].id), files.original)
-            storage.put(thumbnail_key(made[-1].id), files.thumbnail)
-        except OSError as error:
-            _discard(storage, made)
-            raise StorageFailed(
-                "The picture could not be written: the disk is full or its folder is gone. "
-                "Nothing was charged; tell whoever runs the studio."
-            ) from error
-    return made
+            load(self._process, model, lambda said: self._process.say("loading", said))
+        except Exception:  # noqa: BLE001 - whoever asks for the model learns the reason
+            _log.exception("%s could not be loaded beforehand", model.name)
+
+    def finish(self) -> None:
+        """Say that it is done."""
+        self._process.rest()
 
 
-def _deliver(
-    process: WorkerProcess,
-    claimed: Generation,
-    made: Sequence[Made],
-    verdicts: Sequence[ImageVerdict],
-) -> None:
-    """End the generation and write the verdicts, in one transaction; else take the files back."""
+def outcome(stage: Callable[[], None]) -> Exception | None:
+    """Run a stage of a job and return what it raised: whoever ends the row says what became."""
+    try:
+        stage()
+    except Exception as failure:  # noqa: BLE001 - the edge of the worker
+        return failure
+    return None
 
-    def end(session: Session) -> bool:
-        if all(picture.refused for picture in made):
-            won = lifecycle.refuse(
-                session, claimed, code="output_refused", message=REFUSED_MESSAGE, made=made
-            )
-        else:
-            won = lifecycle.finish(session, claimed, made)
-        if won:
-            _record(session, claimed, verdicts)
-        return won
 
-    if persist(process.database, end):
+def load(process: WorkerProcess, model: Model, report: Callable[[str], None]) -> None:
+    """Make `model` the one in memory; on the drawing thread, when no stage uses the one before."""
+    engine = process.tools().engine
+    if process.loaded == model:
         return
-    if persist(process.database, lambda s: lifecycle.landed(s, made)):
-        return  # the first try had committed, and only its answer was lost
-    _discard(process.storage, made)
-    raise Cancelled  # asked for after the last step, or the row went to another attempt
-
-
-def _record(session: Session, claimed: Generation, verdicts: Sequence[ImageVerdict]) -> None:
-    for index, verdict in enumerate(verdicts):
-        moderation.record(
-            session,
-            organisation_id=claimed.organisation_id,
-            member_id=claimed.member_id,
-            generation_id=claimed.id,
-            picture_index=index,
-            subject="image",
-            action=verdict.action,
-            category=verdict.category,
-            score=verdict.score,
-            source=verdict.source,
-            excerpt=claimed.asked.prompt,
-        )
-
-
-def _discard(storage: Storage, made: Sequence[Made]) -> None:
-    for picture in made:
-        for key in (picture.key, picture.thumbnail_key):
-            if key is not None:
-                with suppress(OSError):  # a disk that fails may keep it; no row names it
-                    storage.delete(key)
+    process.line.wait_finished()
+    process.loaded = None
+    engine.load(model, report)
+    process.loaded = model

@@ -10,13 +10,13 @@ whoever has it can sign in the studio's name.
 import os
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from licensing.db import now
 from licensing.errors import AtelierError
+from licensing.kept_files import kept
 
 WATERMARK_KEY_FILE = "watermark.key"
 WATERMARK_KEY_BYTES = 32
@@ -51,7 +51,7 @@ def open_papers(folder: Path, environment: Mapping[str, str] = os.environ) -> Pa
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark = _kept(folder / WATERMARK_KEY_FILE, secrets.token_bytes(WATERMARK_KEY_BYTES))
+        mark = kept(folder / WATERMARK_KEY_FILE, secrets.token_bytes(WATERMARK_KEY_BYTES))
         named = environment.get("C2PA_CERTIFICATE"), environment.get("C2PA_PRIVATE_KEY")
         if named[0] and named[1]:
             certificate, key = Path(named[0]).read_bytes(), Path(named[1]).read_bytes()
@@ -67,25 +67,11 @@ def open_papers(folder: Path, environment: Mapping[str, str] = os.environ) -> Pa
     return Papers(mark, certificate, key, is_self_signed=True)
 
 
-def _kept(path: Path, fresh: bytes) -> bytes:
-    """The file's bytes; `fresh` if it was not there, written whole. The first writer wins."""
-    if not path.exists():
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(fresh)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(draft, path)  # unlike a rename, it replaces nobody's key
-        draft.unlink()
-    return path.read_bytes()
-
-
 def _self_signed(folder: Path) -> tuple[bytes, bytes]:
     """Certificate and key of this studio's own, in one file until both are known to be kept."""
     both = folder / SELF_SIGNED_FILE
     if not both.exists():
-        _kept(both, _make_pair())
+        kept(both, _make_pair())
     text = both.read_text("ascii")
     cut = text.index("-----BEGIN PRIVATE KEY-----")
     return text[:cut].encode(), text[cut:].encode()

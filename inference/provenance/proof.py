@@ -6,29 +6,17 @@ converted or cut; metadata is only what a file says of itself, which anybody can
 is found proves nothing. Loads no torch; takes up to two seconds for a large picture.
 """
 
-import io
 import json
-import warnings
 from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from inference.provenance import signature, watermark
 from inference.provenance.papers import Papers
 from inference.provenance.signature import Signature
 from inference.provenance.stamp import SETTINGS_KEY, SOURCE_TYPE
 from inference.provenance.watermark import Finding
-from licensing.errors import AtelierError
-
-PIXELS_MAX = 40_000_000  # ten times the largest picture made here
-MEDIA_TYPES = {"PNG": "image/png", "WEBP": "image/webp", "JPEG": "image/jpeg"}
-
-
-class Unreadable(AtelierError):  # noqa: N818 - reads as the answer that it is
-    """Not a picture of a kind that can be looked at."""
-
-    code = "unreadable_picture"
-    status = 422
+from inference.safety.uploads import open_picture
 
 
 @dataclass(frozen=True)
@@ -52,10 +40,10 @@ class Evidence:
 
 
 def examine(content: bytes, papers: Papers) -> Evidence:
-    """Look at a PNG, WebP or JPEG. Raises `Unreadable`."""
-    image = _open(content)
-    assert image.format is not None
-    found = signature.read(content, MEDIA_TYPES[image.format], papers)
+    """Look at a PNG, WebP, JPEG or GIF. Raises `UploadRefused`."""
+    upload = open_picture(content)
+    image = upload.image
+    found = signature.read(content, upload.media_type, papers)
     says_ai, says_model = _words(image)
     return Evidence(
         width=image.width,
@@ -65,21 +53,6 @@ def examine(content: bytes, papers: Papers) -> Evidence:
         says_ai=says_ai,
         says_model=says_model,
     )
-
-
-def _open(content: bytes) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=list(MEDIA_TYPES))
-            if image.width * image.height > PIXELS_MAX:
-                raise Unreadable(f"Pictures of up to {PIXELS_MAX // 1_000_000} megapixels, please.")
-            image.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise Unreadable("This is not a PNG, WebP or JPEG picture.") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise Unreadable("This picture is damaged and cannot be read.") from error
-    return image
 
 
 def _words(image: Image.Image) -> tuple[bool, str | None]:

@@ -1,5 +1,8 @@
 """What people may ask for, and the sentence they get when they may not."""
 
+import json
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +11,7 @@ from inference import models
 from inference.request import (
     PROMPT_CHARACTERS_MAX,
     SEED_MAX,
+    AdapterUse,
     InvalidRequest,
     as_json,
     from_json,
@@ -90,6 +94,49 @@ def test_the_hash_is_of_the_choices_and_not_of_a_drawn_seed() -> None:
     assert input_hash(parse(GOOD, POCKET)) == input_hash(parse({**GOOD, "seed": "7"}, POCKET))
     for field, other in (("prompt", "a pear"), ("width", 128), ("images", 2), ("seed", 8)):
         assert input_hash(parse({**GOOD, field: other}, POCKET)) != input_hash(parse(GOOD, POCKET))
+
+
+ONE, TWO = {"lora": "a" * 64, "strength": 0.5}, {"lora": "B" * 64, "strength": "-1"}
+
+
+def test_loras_are_sorted_stored_and_part_of_the_hash() -> None:
+    request = parse({**GOOD, "adapters": [TWO, ONE]}, POCKET)
+    assert request.adapters == (AdapterUse("a" * 64, 0.5), AdapterUse("b" * 64, -1.0))
+    assert from_json(json.loads(json.dumps(as_json(request)))) == request
+    assert request == parse({**GOOD, "adapters": json.dumps([ONE, TWO])}, POCKET)
+    weaker = parse({**GOOD, "adapters": [TWO, {**ONE, "strength": 0.25}]}, POCKET)
+    hashes = {input_hash(one) for one in (request, weaker, parse(GOOD, POCKET))}
+    assert len(hashes) == len([request, weaker, GOOD])
+
+
+def test_a_row_from_before_there_were_loras_is_read_and_hashes_as_it_did() -> None:
+    stored = as_json(parse(GOOD, POCKET))
+    assert "adapters" not in stored
+    assert from_json(stored).adapters == ()
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        [ONE, {**ONE, "lora": "A" * 64}],
+        [{"lora": f"{n:064x}"} for n in range(5)],
+        [{**ONE, "strength": 2.01}],
+        [{**ONE, "strength": math.nan}],
+        [{**ONE, "strength": "inf"}],
+        [{**ONE, "strength": True}],
+        [{**ONE, "strength": 10**400}],
+        [{"strength": 1}],
+        [{"lora": "../../etc/passwd"}],
+        ["a" * 64],
+        "[",
+        "7",
+        {"lora": "a" * 64},
+    ],
+)
+def test_loras_that_cannot_be_used_are_refused(chosen: object) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        parse({**GOOD, "adapters": chosen}, POCKET)
+    assert refusal.value.field == "adapters"
 
 
 def test_a_prompt_keeps_its_lines_and_its_script() -> None:

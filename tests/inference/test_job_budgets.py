@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from inference import lifecycle
 from inference.generations import Generation
-from inference.lifecycle import ATTEMPTS_MAX, Made
+from inference.lifecycle import Made
+from inference.repairs import ATTEMPTS_MAX
 from inference.sweep import STALE_AFTER, sweep
 from licensing import budget_limits, budgets, ledger, roster
 from licensing.audit import audit

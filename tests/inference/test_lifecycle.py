@@ -10,7 +10,7 @@ from jobs import TOP_UP_MICROS, Desk
 from sqlalchemy import select, true
 from sqlalchemy.orm import Session
 
-from inference import events, generations, lifecycle
+from inference import events, generations, lifecycle, repairs
 from inference.generations import IN_FLIGHT_MAX, Generation, TooManyInFlight
 from inference.lifecycle import Made
 from licensing import ledger
@@ -170,7 +170,7 @@ def test_losing_the_seat_stops_everything_in_flight(desk: Desk) -> None:
 def test_a_late_worker_can_end_nothing(desk: Desk) -> None:
     late = claim(desk, desk.queue(), "w1")
     with desk.database.transaction() as session:
-        assert lifecycle.lose(session, late.id, true()) == "queued"
+        assert repairs.lose(session, late.id, true()) == "queued"
     again = claim(desk, late, "w1")  # even under the same name
     for session_of in (lifecycle.heartbeat, lifecycle.cancel):
         with desk.database.transaction() as session:
@@ -238,7 +238,7 @@ def test_hammering_one_row_moves_its_money_once(desk: Desk) -> None:
                 lambda: lifecycle.finish(session, claimed, pictures(1)),
                 lambda: lifecycle.cancel(session, claimed),
                 lambda: lifecycle.fail(session, claimed, code="x", message="x"),
-                lambda: lifecycle.expire(session, claimed.id, code="x", message="x"),
+                lambda: repairs.expire(session, claimed.id, code="x", message="x"),
             ]
             return bool(ways[number % 4]())
 

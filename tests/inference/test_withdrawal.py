@@ -13,8 +13,8 @@ from racing import race
 from sqlalchemy import select
 
 from inference import lifecycle, models, withdrawal
+from inference.adapters import find, fits
 from inference.generations import Generation
-from inference.lora_files import find, fits
 from inference.process import WorkerProcess
 from inference.settings import Settings
 from inference.sweep import sweep

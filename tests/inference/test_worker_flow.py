@@ -1,12 +1,10 @@
 """The worker's one task, from claim to settlement, with a fake engine and the real rest."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from fake_tools import fake_tools
 from jobs import TOP_UP_MICROS, Desk, away, wait_until
 from PIL import Image
 from sqlalchemy import select
@@ -15,29 +13,12 @@ from inference import events, generations, lifecycle, models, presence
 from inference.attempt import Attempt
 from inference.generations import Generation
 from inference.process import WorkerProcess
-from inference.settings import Settings
 from inference.worker import generate
 from licensing import roster
 from licensing.errors import NotFound
 from licensing.moderation import Verdict
 
 PRICE_MICROS = 15_000
-
-
-@pytest.fixture
-def process(database_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
-    settings = Settings(
-        database_url=database_url,
-        broker_url="redis://unused",
-        state_folder=tmp_path,
-        weights_folder=tmp_path / "weights",
-        worker_classes=("pocket",),
-    )
-    process = WorkerProcess(settings, fake_tools)
-    process.begin()
-    yield process
-    process.end()
-    process.database.dispose()
 
 
 def workers(desk: Desk) -> list[str]:
@@ -71,9 +52,9 @@ def test_a_picture_goes_the_whole_way(desk: Desk, process: WorkerProcess) -> Non
     assert story[:3] == ["queued", "started", "loading"]
     assert story[3:] == ["step"] * 16 + ["saved", "finished"]
     with desk.database.read() as session:
-        step = events.of_generation(session, generation.id)[3].data
+        step = events.of_generation(session, generation.id)[-3].data
         judged = session.scalars(select(Verdict)).all()
-    assert (step["step"], step["steps"]) == (1, 16)
+    assert (step["step"], step["steps"]) == (16, 16)
     assert step["preview"].startswith("data:image/webp;base64,")
     assert [(verdict.action, verdict.picture_index) for verdict in judged] == [
         ("allow", 0),
@@ -197,13 +178,13 @@ def test_a_database_that_goes_away_after_the_claim_costs_no_job(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    generation, begin, outage = desk.queue(), process.attempt, ExitStack()
+    generation, take, outage = desk.queue(), process.take, ExitStack()
 
-    def begin_without_database(claimed: Generation) -> AbstractContextManager[Attempt]:
+    def take_without_database(claimed: Generation) -> Attempt:
         outage.enter_context(away(desk.database))
-        return begin(claimed)
+        return take(claimed)
 
-    monkeypatch.setattr(process, "attempt", begin_without_database)
+    monkeypatch.setattr(process, "take", take_without_database)
     working = threading.Thread(target=generate, args=(process, generation.id))
     working.start()
     wait_until(lambda: "trying again" in caplog.text, "the worker to ask in vain")

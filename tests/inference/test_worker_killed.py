@@ -14,9 +14,11 @@ import pytest
 import redis
 from jobs import TOP_UP_MICROS, Desk, wait_until
 
-from inference import presence
-from inference.queue import create_celery, enqueue
+from inference import presence, probe
+from inference.queue import create_celery, enqueue, enqueue_probe
 from inference.sweep import STALE_AFTER, sweep
+from licensing import adapters
+from licensing.adapters import Adapter, Brought
 from licensing.db import now
 
 PRICE_MICROS = 15_000
@@ -154,6 +156,46 @@ def test_a_worker_told_to_stop_hands_its_job_back_unspent(
     start("worker")
     wait_until(lambda: desk.read(generation.id).state == "finished", "the picture")
     assert desk.balance().settled_micros == TOP_UP_MICROS - PRICE_MICROS
+
+
+def test_a_killed_check_of_a_lora_is_begun_again_behind_what_is_paid_for(
+    desk: Desk, start: Start, broker_url: str, tmp_path: Path
+) -> None:
+    celery = create_celery(broker_url)
+    (tmp_path / "weights" / "pocket-turbo").mkdir(parents=True)
+    (tmp_path / "weights" / "pocket-turbo" / "model_index.json").write_text("{}")
+    brought = Brought("ab" * 32, 6, "pocket", "peft", 12, 16)
+    (tmp_path / "adapters").mkdir()
+    (tmp_path / "adapters" / f"{brought.sha256}.safetensors").write_bytes(b"a file")
+    with desk.database.transaction() as session:
+        lora, _ = adapters.bring(session, desk.member, brought, name="Ink", triggers="wait for it")
+    enqueue_probe(celery, lora.id, lora.family)
+    first = start("worker")
+    wait_until(lambda: read(desk, lora.id).worker is not None, "the first worker")
+    for child in children(first.pid):
+        os.kill(child, signal.SIGKILL)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+
+    with desk.database.transaction() as session:  # what its silence would do by and by
+        presence.leave(session, str(read(desk, lora.id).worker))
+    assert probe.take_waiting(desk.database) == [(lora.id, "pocket")]
+    enqueue_probe(celery, lora.id, lora.family)
+    generation = desk.queue("a red apple")
+    enqueue(celery, generation.id, generation.model)
+    (tmp_path / "go").touch()
+    start("worker")
+    wait_until(lambda: read(desk, lora.id).state == "ready", "the check")
+    checked, finished_at = read(desk, lora.id), desk.read(generation.id).finished_at
+    assert (checked.attempts, checked.worker) == (2, None)
+    assert finished_at is not None
+    assert checked.probed_at is not None
+    assert finished_at < checked.probed_at, "who pays comes first"
+
+
+def read(desk: Desk, adapter_id: uuid.UUID) -> Adapter:
+    with desk.database.read() as session:
+        return adapters.access(session, desk.member, adapter_id)
 
 
 def test_the_beat_sweeps_without_any_worker(desk: Desk, start: Start) -> None:

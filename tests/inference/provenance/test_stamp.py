@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -68,6 +69,17 @@ def test_both_files_are_marked_and_signed_and_the_signature_came_last(
         assert actions[0]["softwareAgent"] == {"name": "Krea 2 Turbo"}
         named = found.claims["org.atelier.generation"]
         assert named["generation"] == "0d9b1c4e-0000-4000-8000-000000000000"
+
+
+def test_a_thumbnail_is_marked_more_strongly_where_the_usual_strength_does_not_answer(
+    picture: Image.Image, papers: Papers
+) -> None:
+    faint = replace(papers, watermark_key=(53).to_bytes(32, "big"))
+    small = read(stamp(picture, origin(), faint).thumbnail)
+    plain = picture.resize(small.size, Image.Resampling.LANCZOS)
+    usual = watermark.embed(plain, faint.watermark_key)
+    assert not watermark.search(usual, faint.watermark_key).is_marked
+    assert watermark.search(small, faint.watermark_key).is_marked
 
 
 def test_the_file_says_that_ai_made_it_and_with_which_model(files: Files) -> None:
