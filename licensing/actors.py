@@ -1,4 +1,4 @@
-"""Who changes a team: an owner or admin at a desk, or the organisation's directory by SCIM.
+"""Who changes a team: an owner or admin, a reviewer for cause, or the directory by SCIM.
 
 `require_admin` is the first line of every verb on members, seats, invites, teams and domains: it
 takes the organisation's lock and reads the actor afresh under it.
@@ -32,8 +32,28 @@ class Directory:
         return
 
 
-Actor = Member | Directory
-A = TypeVar("A", Member, Directory, Actor)
+@dataclass(frozen=True)
+class Bench:
+    """A reviewer who suspends somebody over a case: the rights of an admin, and a reason."""
+
+    reviewer: Member
+    case_id: int
+
+    @property
+    def organisation_id(self) -> uuid.UUID:
+        return self.reviewer.organisation_id
+
+    @property
+    def role(self) -> Role:
+        return Role.ADMIN
+
+    @property
+    def id(self) -> uuid.UUID:
+        return self.reviewer.id
+
+
+Actor = Member | Directory | Bench
+A = TypeVar("A", Member, Directory, Bench, Actor)
 
 
 def require_admin(session: Session, actor: A) -> A:
@@ -45,6 +65,10 @@ def require_admin(session: Session, actor: A) -> A:
     if isinstance(actor, Directory):
         return actor
     fresh = seats.get_member(session, actor.id)
+    if isinstance(actor, Bench):
+        if fresh is None or fresh.status != Status.ACTIVE or not seats.may(fresh.role, Page.REVIEW):
+            raise NotAllowed("Only a reviewer or an owner can suspend somebody over a case.")
+        return actor
     if fresh is None or fresh.status != Status.ACTIVE or not seats.may(fresh.role, Page.TEAM):
         raise NotAllowed("Only an owner or an admin can change the team.")
     return fresh
@@ -67,6 +91,9 @@ def record(
 ) -> None:
     """Append what `actor` did to the organisation's history."""
     person = actor if isinstance(actor, Member) else None
+    if isinstance(actor, Bench):
+        person = actor.reviewer
+        detail = f"{detail}, case {actor.case_id}" if detail else f"case {actor.case_id}"
     if isinstance(actor, Directory):
         detail = f"{detail}, by {actor.label}" if detail else f"by {actor.label}"
     seats.record(session, actor.organisation_id, kind, actor=person, member=member, detail=detail)

@@ -22,6 +22,7 @@ from sqlalchemy import (
     func,
     select,
     text,
+    update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -53,6 +54,16 @@ class Entry:
     organisation_id: uuid.UUID | None
     category: str
     source: str
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many hashes of a source are in force; `organisations` None where for everybody."""
+
+    source: str
+    category: str
+    hashes: int
+    organisations: int | None
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,40 @@ def unblock(session: Session, organisation_id: uuid.UUID, pdq: bytes, removed_by
 def drop_feed(session: Session, source: str) -> int:
     """Take all hashes of a feed off the list. Returns how many."""
     return len(session.execute(_DROP_FEED, {"source": source, "at": now()}).all())
+
+
+def drop_missing(session: Session, lines: Iterable[str], *, source: str) -> int:
+    """Take off the list what a feed had and its new file has not. Returns how many.
+
+    Raises `InvalidHash` as `import_feed` does.
+    """
+    kept = set(_read(lines))
+    query = select(BlockedHash.id, BlockedHash.pdq).where(
+        BlockedHash.organisation_id.is_(None),
+        BlockedHash.source == source,
+        BlockedHash.removed_at.is_(None),
+    )
+    gone = [row.id for row in session.execute(query) if row.pdq not in kept]
+    for first in range(0, len(gone), IMPORTED_AT_ONCE):
+        part = BlockedHash.id.in_(gone[first : first + IMPORTED_AT_ONCE])
+        session.execute(update(BlockedHash).where(part).values(removed_at=now()))
+    return len(gone)
+
+
+def counts(session: Session) -> list[Count]:
+    """What is in force, by source and category; the longest first."""
+    query = (
+        select(
+            BlockedHash.source,
+            BlockedHash.category,
+            func.count(),
+            func.nullif(func.count(BlockedHash.organisation_id.distinct()), 0),
+        )
+        .where(BlockedHash.removed_at.is_(None))
+        .group_by(BlockedHash.source, BlockedHash.category)
+        .order_by(func.count().desc(), BlockedHash.source, BlockedHash.category)
+    )
+    return [Count(*row) for row in session.execute(query)]
 
 
 def revision(session: Session) -> Revision:

@@ -7,15 +7,15 @@ payment provider) stands on the line after the `with` block.
 
 import select
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar, cast
 
-from psycopg import Connection
-from psycopg.pq import ConnStatus
+from psycopg import ClientCursor, Connection
+from psycopg.pq import ConnStatus, TransactionStatus
 from sqlalchemy import (
     BigInteger,
     DateTime,
@@ -100,6 +100,7 @@ class Database:
         try:
             with Session(self.engine, expire_on_commit=False) as session, session.begin():
                 yield session
+                _require_ended(session)
         finally:
             _open_transaction.reset(token)
 
@@ -113,6 +114,38 @@ class Database:
     def dispose(self) -> None:
         """Close every pooled connection; a fork or the end of the process is near."""
         self.engine.dispose()
+
+
+def commit_with(session: Session, script: str, values: Mapping[str, object]) -> None:
+    """Send a transaction's last statements and its COMMIT in one message.
+
+    Between them the server waits for nobody, so that a lock which the statements take is held for
+    as long as they and the commit run. If a statement fails the COMMIT is not reached: the error
+    is raised, and `roll_back` is next. Nothing may be written after this; `transaction` raises
+    `RuntimeError` if something is.
+    """
+    session.flush()
+    connection = session.connection()
+    driver = cast("Connection[Any]", connection.connection.driver_connection)
+    # One message of several statements has no parameters: the driver writes them into the text.
+    together = f"{ClientCursor(driver).mogrify(script.rstrip(), values)};\nCOMMIT"
+    session.info["ended"] = driver
+    connection.exec_driver_sql(together, execution_options={"no_parameters": True})
+
+
+def roll_back(session: Session) -> None:
+    """End a transaction whose `commit_with` failed, so that the session can read why."""
+    cast("Connection[Any]", session.info["ended"]).rollback()
+
+
+def _require_ended(session: Session) -> None:
+    """Refuse what was sent after `commit_with`: it would be a transaction of its own, unasked."""
+    driver = session.info.get("ended")
+    if driver is None:
+        return
+    is_idle = driver.pgconn.transaction_status == TransactionStatus.IDLE
+    if not is_idle or session.new or session.dirty or session.deleted:
+        raise RuntimeError("something follows the end of the transaction")
 
 
 class Base(DeclarativeBase):

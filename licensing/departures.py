@@ -2,8 +2,9 @@
 
 What a verb may be done to is asked here, under the organisation's lock: only a member who is
 suspended or removed, only by an owner or admin of the same organisation. `forget` takes a removed
-person's name out of the rows that no bill needs. Usage lines, the ledger, the history of seats and
-the records of moderation are append-only and keep what they said. Called by `webapp.departures`.
+person's name out of the rows that no bill needs. Usage lines, the ledger and the
+history of seats are append-only and keep what they said; `licensing.chain.forget` blanks the words
+in the records of moderation. Called by `webapp.departures`.
 """
 
 import uuid

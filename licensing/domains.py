@@ -10,7 +10,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import (
@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from licensing import tiers
+from licensing import seats, tiers
 from licensing.actors import Actor, record, require_admin
 from licensing.db import Base, now
 from licensing.errors import AtelierError, Conflict, NotAllowed, NotFound
@@ -34,6 +34,9 @@ from licensing.seats import Member, Role
 DOMAINS_MAX = 20  # an organisation; a company with more writes its people's names into a file
 DOMAIN_CHARACTERS_MAX = 253  # the longest name that DNS knows
 TOKEN_BYTES = 24
+RECHECK_AFTER = timedelta(days=1)
+MISSING_MAX = timedelta(days=30)  # a record that is gone for longer was not gone by mistake
+RECHECKED_AT_ONCE_MAX = 100  # the next round takes the rest, those that waited longest first
 RECORD_LABEL = "_atelier-challenge"  # the TXT record stands under this name, as is usual for proofs
 RECORD_PREFIX = "atelier-domain-verification="
 
@@ -104,6 +107,7 @@ def confirm(
     domain.checked_at = now()
     if domain.record_value not in {value.strip() for value in found}:
         return None
+    domain.missing_since = None
     if domain.verified_at is None:
         session.execute(_ONE_AT_A_TIME, {"domain": domain.domain})
         if verified(session, domain.domain) is not None:
@@ -111,6 +115,49 @@ def confirm(
         domain.verified_at = domain.checked_at
         record(session, actor, "domain_verified", detail=domain.domain)
     return domain
+
+
+def to_recheck(session: Session, at: datetime) -> list["Domain"]:
+    """Proved domains that nobody has looked for since a day, those that waited longest first."""
+    query = select(Domain).where(
+        Domain.verified_at.is_not(None), Domain.checked_at < at - RECHECK_AFTER
+    )
+    return list(session.scalars(query.order_by(Domain.checked_at).limit(RECHECKED_AT_ONCE_MAX)))
+
+
+def rechecked(
+    session: Session, domain_id: uuid.UUID, found: Iterable[str], at: datetime
+) -> str | None:
+    """Compare what DNS says of a proved domain now; returns what admins have to be told, once.
+
+    A record that is gone for a month ends the proof: nobody joins by the domain any more, and it
+    can be proved anew by whoever has it.
+    """
+    organisation_id = session.scalars(
+        select(Domain.organisation_id).where(Domain.id == domain_id)
+    ).one_or_none()
+    if organisation_id is None:
+        return None  # given up meanwhile
+    seats.lock(session, organisation_id)
+    domain = get(session, organisation_id, domain_id)
+    if domain.verified_at is None:
+        return None
+    domain.checked_at = at
+    if domain.record_value in {value.strip() for value in found}:
+        domain.missing_since = None
+        return None
+    if domain.missing_since is None:
+        domain.missing_since = at
+        return (
+            f"The TXT record {domain.record_name} is gone. Put it back with the value "
+            f"{domain.record_value}: from {at + MISSING_MAX:%d %B %Y} on nobody joins by "
+            f"{domain.domain} any more, and no sign-in provider is required for it.\n"
+        )
+    if at - domain.missing_since < MISSING_MAX:
+        return None
+    domain.verified_at = domain.missing_since = None
+    seats.record(session, organisation_id, "domain_lapsed", detail=domain.domain)
+    return f"{domain.domain} is not proved any more: its TXT record was gone for a month.\n"
 
 
 def set_policy(
@@ -268,6 +315,7 @@ class Domain(Base):
     created_at: Mapped[datetime]
     checked_at: Mapped[datetime | None]
     verified_at: Mapped[datetime | None]
+    missing_since: Mapped[datetime | None]  # the record of a proved domain is gone
 
     @property
     def record_name(self) -> str:

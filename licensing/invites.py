@@ -1,8 +1,8 @@
-"""The way in: invites by e-mail, and the sign-in that finds a member or uses an invite.
+"""Invites by e-mail: made, sent again, taken back and counted.
 
 Owns the table `invite`. An invite that carries a seat holds it until it is used, revoked or run
-out. Only the SHA-256 of a token is stored; the token itself is shown once, in the link. Accounts
-are keyed on (issuer, subject): an address opens an invite, and only if the provider vouches for it.
+out. Only the SHA-256 of a token is stored; the token itself is shown once, in the link. Whoever
+follows it comes in through `licensing.arrivals`.
 """
 
 import hashlib
@@ -11,29 +11,19 @@ import secrets
 import uuid
 from datetime import datetime, timedelta
 
-from sqlalchemy import (
-    CheckConstraint,
-    ForeignKey,
-    ForeignKeyConstraint,
-    Index,
-    and_,
-    or_,
-    select,
-)
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.sql.elements import ColumnElement
 
-from licensing import actors, domains, seat_history, seats, teams
+from licensing import actors, seat_history, seats, teams
 from licensing.db import Base, now
-from licensing.domains import Domain, SeatPolicy
 from licensing.errors import AtelierError, Conflict, NotAllowed, NotFound
-from licensing.seats import Identity, Member, Role, Status
+from licensing.seats import Member, Role, Status
 
 INVITE_LIFETIME = timedelta(days=7)  # long enough for a holiday, short enough to free the seat
 INVITES_A_DAY_MAX = 2_000  # of one organisation: the largest file twice; more is somebody's spam
 TOKEN_BYTES = 32
 EMAIL_CHARACTERS_MAX = 254  # the longest address that mail can be sent to (RFC 5321)
-
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 
 
@@ -49,25 +39,6 @@ class TooManyInvites(AtelierError):  # noqa: N818 - reads as the answer that it 
 
     code = "too_many_invites"
     status = 429
-
-
-def sign_in(session: Session, identity: Identity) -> Member:
-    """Return the member who signed in; somebody new comes in by an invite or by their domain.
-
-    Raises `NotAllowed` for a stranger, for a suspended member and for the wrong provider.
-    """
-    member = seats.find_member(session, identity.issuer, identity.subject)
-    if member is None:
-        return _join_by_address(session, identity)
-    if member.status == Status.SUSPENDED:
-        raise NotAllowed(
-            "Your membership is suspended. An admin of your organisation can resume it."
-        )
-    _require_issuer(session, member.organisation_id, identity, member.email)
-    member.email = identity.address or member.email
-    member.name = identity.shown_name or member.name
-    session.flush()
-    return member
 
 
 def invite(
@@ -111,7 +82,7 @@ def prepare(
         email=email,
         role=Role(role),
         seated=seated,
-        token_sha256=_digest(token),
+        token_sha256=digest(token),
         invited_by=actor.id,
         team_id=team_id,
         created_at=now(),
@@ -129,7 +100,7 @@ def renew(session: Session, actor: Member, invite_id: uuid.UUID) -> tuple["Invit
     found = _pending_of(session, actor, invite_id)
     require_few(session, actor.organisation_id, 1)
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    found.token_sha256, found.expires_at = _digest(token), now() + INVITE_LIFETIME
+    found.token_sha256, found.expires_at = digest(token), now() + INVITE_LIFETIME
     seats.record(session, actor.organisation_id, "invite_renewed", actor=actor, detail=found.email)
     return found, token
 
@@ -155,20 +126,6 @@ def read_address(given: str) -> str:
     return address
 
 
-def accept_invite(session: Session, token: str, identity: Identity) -> Member:
-    """Join by an invite's link; the person must sign in with the address that was invited.
-
-    Raises `NotFound` for a token that is unknown, used, revoked or run out, `NotAllowed` for
-    another address, and `Conflict` if the person is a member of another organisation.
-    """
-    found = session.scalars(select(Invite).where(Invite.token_sha256 == _digest(token))).first()
-    if found is None:
-        raise NotFound("This invite is not valid any more. Ask for a new one.")
-    if found.email != identity.address:
-        raise NotAllowed(f"This invite is for {found.email}. Sign in with that address.")
-    return _use(session, found, identity)
-
-
 def revoke_invite(session: Session, actor: Member, invite_id: uuid.UUID) -> None:
     """Take a pending invite back and free its seat; raises `NotFound`."""
     actor = actors.require_admin(session, actor)
@@ -179,13 +136,13 @@ def revoke_invite(session: Session, actor: Member, invite_id: uuid.UUID) -> None
 
 def invites(session: Session, organisation_id: uuid.UUID) -> list["Invite"]:
     """The pending invites of an organisation, newest first."""
-    query = select(Invite).where(Invite.organisation_id == organisation_id, _pending())
+    query = select(Invite).where(Invite.organisation_id == organisation_id, pending())
     return list(session.scalars(query.order_by(Invite.created_at.desc(), Invite.id)))
 
 
 def _pending_of(session: Session, actor: Member, invite_id: uuid.UUID) -> "Invite":
     query = select(Invite).where(
-        Invite.id == invite_id, Invite.organisation_id == actor.organisation_id, _pending()
+        Invite.id == invite_id, Invite.organisation_id == actor.organisation_id, pending()
     )
     found = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
     if found is None:
@@ -193,105 +150,9 @@ def _pending_of(session: Session, actor: Member, invite_id: uuid.UUID) -> "Invit
     return found
 
 
-def _join_by_address(session: Session, identity: Identity) -> Member:
-    """Let somebody in by an invite of their address, or by its domain.
-
-    People of a proved domain belong to its organisation: an invite of another one lets them in by
-    its link alone, which they have to follow themselves.
-    """
-    if identity.email_verified and identity.address:
-        domain = domains.of_address(session, identity.address)
-        is_home = domain is not None and domains.opens(session, domain)
-        query = select(Invite).where(Invite.email == identity.address, _pending())
-        if domain is not None and is_home:
-            # Else anybody could draw a company's new people in by inviting them first.
-            query = query.where(Invite.organisation_id == domain.organisation_id)
-        found = session.scalars(query.order_by(Invite.created_at)).first()
-        if found is not None:
-            return _use(session, found, identity)
-        if domain is not None and is_home:
-            return _join_by_domain(session, domain, identity)
-    raise NotAllowed(
-        "You have signed in, but no organisation here knows you. Ask an admin to invite "
-        f"{identity.address or 'you'}."
-    )
-
-
-def _join_by_domain(session: Session, domain: Domain, identity: Identity) -> Member:
-    """Let somebody in whose address has a proved domain, with what its seat policy gives.
-
-    Whoever was removed stays out until an admin invites them: signing in again undoes nothing.
-    """
-    organisation_id = domain.organisation_id
-    seats.lock(session, organisation_id)
-    seats.lock_person(session, identity)
-    member = seats.find_member(session, identity.issuer, identity.subject)
-    if member is not None:
-        return member  # a second tab was faster
-    fresh = domains.of_address(session, identity.address)
-    if fresh is None or fresh.organisation_id != organisation_id:
-        raise NotAllowed("Your organisation has just given this domain up. Ask for an invite.")
-    _require_issuer(session, organisation_id, identity)
-    if _was_removed(session, organisation_id, identity):
-        raise NotAllowed("You were removed from this organisation. Ask an admin to invite you.")
-    left = seats.seat_usage(session, organisation_id).left
-    is_seated = fresh.seat_policy == SeatPolicy.SEAT and left > 0
-    joined = seats.join(session, organisation_id, identity, role=Role.CREATOR, seated=is_seated)
-    if not is_seated and fresh.seat_policy != SeatPolicy.NO_SEAT:
-        joined.seat_asked_at = now()
-        seats.record(session, organisation_id, "seat_asked", member=joined)
-    return joined
-
-
-def _require_issuer(
-    session: Session, organisation_id: uuid.UUID, identity: Identity, *known: str
-) -> None:
-    addresses = (identity.address, *known)
-    refused = domains.refusal(session, organisation_id, identity.issuer, addresses)
-    if refused is not None:
-        raise NotAllowed(refused)
-
-
-def _was_removed(session: Session, organisation_id: uuid.UUID, identity: Identity) -> bool:
-    same_account = and_(Member.issuer == identity.issuer, Member.subject == identity.subject)
-    gone = select(Member.id).where(
-        Member.organisation_id == organisation_id,
-        Member.status == Status.REMOVED,
-        or_(same_account, Member.email == identity.address),
-    )
-    return session.scalars(gone.limit(1)).first() is not None
-
-
-def _use(session: Session, found: "Invite", identity: Identity) -> Member:
-    """Turn a pending invite into a member. The invite's seat becomes the member's."""
-    seats.lock(session, found.organisation_id)
-    seats.lock_person(session, identity)
-    member = seats.find_member(session, identity.issuer, identity.subject)
-    if member is not None and member.organisation_id == found.organisation_id:
-        return member  # a double click, or a second tab: they are in
-    if member is not None:
-        raise Conflict("You are a member of another organisation already.")
-    still = select(Invite).where(Invite.id == found.id, _pending())
-    pending = session.scalars(still.execution_options(populate_existing=True)).one_or_none()
-    if pending is None:
-        raise NotFound("This invite is not valid any more. Ask for a new one.")
-    _require_issuer(session, found.organisation_id, identity)
-    pending.accepted_at = now()
-    joined = seats.join(
-        session,
-        pending.organisation_id,
-        identity,
-        role=Role(pending.role),
-        seated=pending.seated,
-    )
-    if pending.team_id is not None:
-        teams.join_first(session, joined, pending.team_id)
-    return joined
-
-
 def _require_new(session: Session, organisation_id: uuid.UUID, address: str) -> None:
     invited = select(Invite.id).where(
-        Invite.organisation_id == organisation_id, Invite.email == address, _pending()
+        Invite.organisation_id == organisation_id, Invite.email == address, pending()
     )
     if session.scalars(invited).first() is not None:
         raise Conflict(f"{address} is invited already. Revoke that invite to send a new one.")
@@ -304,11 +165,13 @@ def _require_new(session: Session, organisation_id: uuid.UUID, address: str) -> 
         raise Conflict(f"{address} is a member already.")
 
 
-def _pending() -> ColumnElement[bool]:
+def pending() -> ColumnElement[bool]:
+    """Neither used nor taken back, and not run out."""
     return Invite.accepted_at.is_(None) & Invite.revoked_at.is_(None) & (Invite.expires_at > now())
 
 
-def _digest(token: str) -> str:
+def digest(token: str) -> str:
+    """What is stored of a link's token."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

@@ -1,33 +1,27 @@
 """Whether the operator may run a model: the yearly attestation, and no switch against it.
 
 Owns the append-only table `attestation`, whose latest row counts. What the licence asks is dated
-data (`texts/licences.toml`). A model that the list does not free needs a valid attestation, so that
+data (`licence_terms`). A model that the list does not free needs a valid attestation, so that
 a model nobody thought of is closed. `require_valid` is asked when a job is submitted and again when
 a worker takes it.
 """
 
-import hashlib
-import tomllib
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
-from functools import cache
-from importlib import resources
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, select
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, ScalarSelect, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from licensing import model_switches
 from licensing.db import Base, now
 from licensing.errors import AtelierError, Conflict
+from licensing.licence_terms import Terms, is_free, terms, years_after
 from licensing.model_switches import ModelSwitch
 from licensing.seats import Member, Organisation, Role, Status
 
 Kind = Literal["below_threshold", "enterprise_licence", "demonstration"]
-
 DUE_SOON = timedelta(days=30)  # a month's notice: long enough to ask whoever knows the revenue
 CLOCK_SKEW = timedelta(hours=1)  # a statement from further in the future is a wrong clock's
 WORDS_MAX = 500  # a name, a contract's number, a reason: a few sentences at most
@@ -50,25 +44,6 @@ class ModelRevoked(LicenceProblem):
     """The model was switched off for everybody."""
 
     code = "model_revoked"
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What one version of a licence asks; `statements` are what the operator puts a name to."""
-
-    licence: str
-    version: str
-    name: str
-    url: str
-    effective: datetime
-    revenue_threshold_usd: int
-    years_valid: int
-    contact: str
-    statements: Mapping[str, str]
-
-    def statement_sha256(self, kind: str) -> str:
-        """The fingerprint of what is stated, so that a changed text is asked for again."""
-        return hashlib.sha256(self.statements[kind].encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -218,31 +193,16 @@ def attestations(session: Session, *, limit: int) -> list["Attestation"]:
     return list(session.scalars(select(Attestation).order_by(Attestation.id.desc()).limit(limit)))
 
 
+def first_founded() -> ScalarSelect[uuid.UUID]:
+    """The organisation that speaks for the operator."""
+    first = select(Organisation.id).order_by(Organisation.created_at, Organisation.id).limit(1)
+    return first.scalar_subquery()
+
+
 def may_attest(session: Session, member: Member) -> bool:
     """Whether a member speaks for the operator: an owner of the organisation founded first."""
-    first = select(Organisation.id).order_by(Organisation.created_at, Organisation.id).limit(1)
     is_owner = member.role == Role.OWNER and member.status == Status.ACTIVE
-    return is_owner and session.scalars(first).first() == member.organisation_id
-
-
-def terms(at: datetime | None = None) -> Terms:
-    """The licence's terms in force at a moment (default: now)."""
-    moment = at or now()
-    started = [version for version in _versions() if version.effective <= moment]
-    return started[-1] if started else _versions()[0]  # a clock before the first one opens nothing
-
-
-def is_free(model_id: str) -> bool:
-    """Whether the model's licence asks nothing of the operator."""
-    return any(fnmatchcase(model_id, pattern) for pattern in _source()["free_models"])
-
-
-def years_after(at: datetime, years: int) -> datetime:
-    """The same day in a later year; 28 February stands in for a 29th that is not there."""
-    try:
-        return at.replace(year=at.year + years)
-    except ValueError:
-        return at.replace(year=at.year + years, day=28)
+    return is_owner and session.scalar(select(first_founded())) == member.organisation_id
 
 
 def _attestation_sentence(asked: Terms, latest: "Attestation | None") -> str:
@@ -279,18 +239,6 @@ def _words(given: str) -> str:
 def _sentence(given: str) -> str:
     words = _words(given)
     return words if words[-1] in ".!?" else f"{words}."
-
-
-@cache
-def _source() -> dict[str, Any]:
-    source = resources.files("licensing").joinpath("texts/licences.toml").read_text("utf-8")
-    return tomllib.loads(source)
-
-
-@cache
-def _versions() -> tuple[Terms, ...]:
-    read = [Terms(**entry) for entry in _source()["version"]]
-    return tuple(sorted(read, key=lambda version: version.effective))
 
 
 class Attestation(Base):

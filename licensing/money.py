@@ -42,7 +42,7 @@ def parse_usd(words: str) -> int:
 
     A comma is refused, because `1,500` means different sums to different readers.
     """
-    return checked(_read_usd(words))
+    return checked(read_usd(words))
 
 
 def parse_limit_usd(words: str) -> int:
@@ -50,7 +50,7 @@ def parse_limit_usd(words: str) -> int:
 
     Raises `InvalidAmount`.
     """
-    amount_micros = _read_usd(words)
+    amount_micros = read_usd(words)
     return checked(amount_micros) if amount_micros else 0
 
 
@@ -59,7 +59,11 @@ def cents_to_micros(amount_cents: int) -> int:
     return amount_cents * MICROS_PER_CENT
 
 
-def _read_usd(words: str) -> int:
+def read_usd(words: str) -> int:
+    """Read an amount as `parse_usd` does, up to a billion and down to 0.
+
+    For whoever holds it against limits of their own and says those. Raises `InvalidAmount`.
+    """
     match = _DECIMAL.fullmatch(words.strip().removeprefix("$"))
     if match is None:
         raise InvalidAmount(

@@ -14,10 +14,10 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ForeignKey, select, text
+from sqlalchemy import ForeignKey, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from licensing.db import Base, now
+from licensing.db import Base
 from licensing.errors import Conflict
 from licensing.money import checked
 from licensing.seats import Member
@@ -138,7 +138,7 @@ def add_version(
     Raises `Conflict` for an id or a moment that is taken, and for a moment that is past: a quote
     that somebody has seen stays true.
     """
-    at = now()
+    at = session.scalars(select(func.clock_timestamp())).one()  # the clock that changes over
     if effective_at <= at:
         raise Conflict(
             f"Price list “{added.id}” would take effect at {effective_at:%Y-%m-%d %H:%M} UTC, "

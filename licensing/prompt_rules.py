@@ -1,130 +1,155 @@
-"""The prompt rules as data: classes of terms, and the combinations that the use policy forbids.
+"""The prompt rules: the combinations of terms that the use policy forbids, and what follows.
 
-`texts/prompt_rules.toml` holds them; people who know the policy and the languages review that file,
-not this one. A term matches whole words, also with letters repeated ("nuuude"); a star at its end
-takes any ending. A rule applies when each of its `needs` is met by a term of one of the classes
-named there, within `within` words of each other where the rule says so. Pure.
+`texts/policy/rules.toml` holds them and says how to read them; people who know the policy review
+that file, not this one. `judge` is pure: it reads a prompt in every way that a person could
+(`prompt_words`), finds the terms (`prompt_terms`) and returns the strictest rule that applies.
 """
 
-import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from itertools import groupby, product
-from typing import Any, Literal
+from typing import Literal
 
-from licensing.prompt_words import fold
+from licensing import prompt_terms, prompt_words
+from licensing.prompt_terms import Found
 
-LANGUAGES = ("en", "de", "fr", "es")
-INSIDE_LETTERS_MIN = 4  # shorter terms are found by chance inside other words
+Action = Literal["label", "review", "block"]
+
+STRICTNESS: Mapping[str, int] = {"allow": 0, "label": 1, "review": 2, "block": 3}
+
+
+@dataclass(frozen=True)
+class Category:
+    """A part of the policy: its name, the sentence for a refused person, and its actions.
+
+    `floor` is the mildest action of its rules; `learned` what a sure learned classifier leads to
+    (None: it does not judge this category); `tighten` what a stricter setting reaches.
+    """
+
+    id: str
+    name: str
+    message: str
+    floor: Action
+    learned: Action | None
+    tighten: str
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One combination. `needs`: for each place, the patterns of which one must be found."""
+    """One combination. `needs`: for each place, the classes of which a term must be found."""
 
     id: str
     category: str
-    action: Literal["review", "block"]
-    needs: tuple[tuple[re.Pattern[str], ...], ...]
+    action: Action
+    needs: tuple[frozenset[str], ...]
     within: int | None
+    ordered: bool
+    unless: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Rules:
-    """All rules, the harmless phrases that are read over, and a sentence for each category.
-
-    `vocabulary` finds every longer one-word term inside a run of letters.
-    """
+    """All rules and categories."""
 
     rules: tuple[Rule, ...]
-    harmless: re.Pattern[str]
-    vocabulary: re.Pattern[str]
-    messages: dict[str, str]
+    categories: dict[str, Category]
 
-    def without_harmless(self, reading: str) -> str:
-        """Blank the phrases whose words mean something else together ("baby blue")."""
-        return self.harmless.sub("_", reading)
-
-    def terms_inside(self, run: str) -> str:
-        """Read a run of letters without gaps as the terms that it holds, if any."""
-        return " ".join(self.vocabulary.findall(run))
+    @property
+    def messages(self) -> dict[str, str]:
+        """The sentence of each category."""
+        return {category.id: category.message for category in self.categories.values()}
 
 
-def applies(rule: Rule, readings: tuple[str, ...]) -> bool:
-    """Say whether the readings of one prompt break a rule."""
-    if rule.within is None:
-        return all(_found_in_any(patterns, readings) for patterns in rule.needs)
-    return any(_found_close(rule.needs, reading, rule.within) for reading in readings)
+def judge(prompt: str, tightened: Mapping[str, Action]) -> tuple[Rule, Action] | None:
+    """Return the rule that decides and what follows; None if no rule applies.
+
+    `tightened` holds the stricter actions of an organisation, by category.
+    """
+    readings = find_terms(prompt)
+    verdict: tuple[Rule, Action] | None = None
+    for rule in load().rules:
+        action = stricter(rule.action, tightened.get(rule.category))
+        if verdict is not None and STRICTNESS[action] <= STRICTNESS[verdict[1]]:
+            continue
+        if _applies(rule, readings):
+            verdict = rule, action
+    return verdict
+
+
+def find_terms(prompt: str) -> list[list[Found]]:
+    """Return the terms in each reading of a prompt."""
+    lexicon = prompt_terms.lexicon()
+    plain = prompt_words.readings(prompt)
+    hidden = [lexicon.inside(run) for run in prompt_words.spelled(prompt)]
+    hidden.append(prompt_words.unmasked(prompt, lexicon.unmasked))
+    opened = [lexicon.opened(reading) for reading in plain]
+    return [lexicon.find(reading) for reading in dict.fromkeys([*plain, *opened, *hidden])]
+
+
+def stricter(one: Action, other: Action | None) -> Action:
+    """Return the stricter of two actions."""
+    return other if other is not None and STRICTNESS[other] > STRICTNESS[one] else one
 
 
 @cache
 def load() -> Rules:
-    """Read and compile the rules; raises `KeyError` for a class or category that is not there."""
-    source = resources.files("licensing").joinpath("texts/prompt_rules.toml").read_text("utf-8")
+    """Read the rules; raises `KeyError` or `ValueError` for a class or category not there."""
+    source = resources.files("licensing").joinpath("texts/policy/rules.toml").read_text("utf-8")
     data = tomllib.loads(source)
-    classes = {name: _compile_class(entry) for name, entry in data["class"].items()}
-    messages = dict(data["message"])
-    rules = [
+    known = {name for entry in prompt_terms.lexicon().classes.values() for name in entry}
+    rules = tuple(
         Rule(
             id=entry["id"],
             category=entry["category"],
             action=entry["action"],
-            needs=tuple(tuple(classes[name] for name in names) for names in entry["needs"]),
+            needs=tuple(frozenset(names) for names in entry["needs"]),
             within=entry.get("within"),
+            ordered=entry.get("ordered", False),
+            unless=frozenset(entry.get("unless", ())),
         )
         for entry in data["rule"]
-    ]
-    assert all(messages[rule.category] for rule in rules)
-    return Rules(
-        rules=tuple(rules),
-        harmless=_compile_class(data["harmless"]),
-        vocabulary=_compile_vocabulary(data["class"].values()),
-        messages=messages,
     )
+    missing = {name for rule in rules for names in rule.needs for name in names} - known
+    if missing:
+        raise ValueError(f"No term belongs to these classes of the rules: {sorted(missing)}.")
+    categories = {
+        name: Category(
+            id=name,
+            name=entry["name"],
+            message=entry["message"],
+            floor=min((r.action for r in rules if r.category == name), key=STRICTNESS.__getitem__),
+            learned=entry.get("learned"),
+            tighten=entry.get("tighten", ""),
+        )
+        for name, entry in data["category"].items()
+    }
+    if {rule.category for rule in rules} != set(categories):
+        raise ValueError("Every rule needs a category, and every category a rule.")
+    return Rules(rules, categories)
 
 
-def _found_in_any(patterns: tuple[re.Pattern[str], ...], readings: tuple[str, ...]) -> bool:
-    return any(pattern.search(reading) for pattern in patterns for reading in readings)
+def _applies(rule: Rule, readings: list[list[Found]]) -> bool:
+    """Say whether the readings of one prompt break a rule."""
+    if rule.unless and any(one.name in rule.unless for found in readings for one in found):
+        return False
+    if rule.within is None:
+        names = {one.name for found in readings for one in found}
+        return all(names & need for need in rule.needs)
+    return any(_found_close(rule, found, rule.within) for found in readings)
 
 
-def _found_close(needs: tuple[tuple[re.Pattern[str], ...], ...], reading: str, within: int) -> bool:
-    places = [
-        [
-            reading.count(" ", 0, match.start())
-            for pattern in patterns
-            for match in pattern.finditer(reading)
-        ]
-        for patterns in needs
-    ]
-    return any(max(choice) - min(choice) <= within for choice in product(*places))
-
-
-def _compile_class(entry: dict[str, Any]) -> re.Pattern[str]:
-    parts = [*entry.get("patterns", ()), *(_term_pattern(term) for term in _terms(entry))]
-    return re.compile(rf"(?<![^ ])(?:{'|'.join(parts)})(?![^ ])")
-
-
-def _compile_vocabulary(entries: Iterable[dict[str, Any]]) -> re.Pattern[str]:
-    words = {fold(term.rstrip("*")) for entry in entries for term in _terms(entry)}
-    inside = [word for word in words if " " not in word and len(word) >= INSIDE_LETTERS_MIN]
-    return re.compile("|".join(sorted(inside, key=lambda word: (-len(word), word))))
-
-
-def _terms(entry: dict[str, Any]) -> list[str]:
-    return [term for language in LANGUAGES for term in entry.get(language, ())]
-
-
-def _term_pattern(term: str) -> str:
-    """Match the words of a term, each letter as often as written or more often."""
-    return " ".join(_word_pattern(word) for word in term.split())
-
-
-def _word_pattern(word: str) -> str:
-    stem, star = (word[:-1], "[a-z]*") if word.endswith("*") else (word, "")
-    letters = fold(stem)
-    assert re.fullmatch("[a-z0-9]+", letters), f"{word!r} is not a plain word"
-    runs = [(letter, len(list(run))) for letter, run in groupby(letters)]
-    return "".join(f"{letter}{{{count},}}" for letter, count in runs) + star
+def _found_close(rule: Rule, found: Iterable[Found], within: int) -> bool:
+    """Walk over the terms by place; `last` is where each need was met last."""
+    last: dict[int, int] = {}
+    for one in sorted(found, key=lambda one: one.start):
+        for place, need in enumerate(rule.needs):
+            if one.name not in need:
+                continue
+            if rule.ordered and any(last.get(i, -1) < 0 for i in range(place)):
+                continue
+            last[place] = one.start
+            if len(last) == len(rule.needs) and max(last.values()) - min(last.values()) <= within:
+                return True
+    return False

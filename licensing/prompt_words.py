@@ -1,66 +1,85 @@
 """Readings of a prompt: the words a person sees, whatever characters they were written with.
 
 People hide a word by look-alike letters, zero-width characters, digits for letters, dots and spaces
-between letters, or letters said twice. No single undoing is right for every prompt (in `12yo` the
-digits are digits), so a prompt has several readings and a rule looks at each. Pure.
+between letters, letters said twice, or words run together. No single undoing is right for every
+prompt (in `12yo` the digits are digits), so a prompt has up to READINGS_MAX readings and a rule
+looks at each. A reading is a tuple of words: Latin, Arabic, Devanagari and katakana words, and
+single characters where a script puts no spaces (Han and hiragana) and for emoji. Every step is
+linear in the prompt's length. Pure.
 """
 
 import re
+import tomllib
 import unicodedata
+from collections.abc import Callable
+from functools import cache
+from importlib import resources
 
-# Letters of other scripts that look like Latin ones and that Unicode does not decompose to them.
-# Written by code point, because nobody can proofread look-alikes by eye.
-_LOOK_ALIKES = {
-    # Cyrillic
-    "\u0430": "a", "\u0432": "b", "\u0435": "e", "\u0437": "3", "\u0438": "u", "\u043a": "k",
-    "\u043c": "m", "\u043d": "h", "\u043e": "o", "\u043f": "n", "\u0440": "p", "\u0441": "c",
-    "\u0442": "t", "\u0443": "y", "\u0445": "x", "\u0455": "s", "\u0456": "i", "\u0458": "j",
-    "\u0475": "v", "\u04bb": "h", "\u04cf": "l", "\u0501": "d", "\u051b": "q", "\u051d": "w",
-    "\u0261": "g", "\u0251": "a",
-    # Greek
-    "\u03b1": "a", "\u03b2": "b", "\u03b5": "e", "\u03b7": "n", "\u03b9": "i", "\u03ba": "k",
-    "\u03bd": "v", "\u03bf": "o", "\u03c1": "p", "\u03c3": "o", "\u03c4": "t", "\u03c5": "u",
-    "\u03c7": "x", "\u03c9": "w", "\u03f2": "c", "\u03f3": "j",
-    # Armenian and others
-    "\u0561": "w", "\u0570": "h", "\u0578": "n", "\u057d": "u", "\u0585": "o", "\u0581": "g",
-    # Latin letters without a decomposition
-    "\u00e6": "ae", "\u0153": "oe", "\u00f8": "o", "\u0142": "l", "\u0111": "d", "\u0131": "i",
-    "\u0268": "i", "\u0269": "i", "\u026a": "i", "\u0274": "n", "\u0280": "r", "\u0299": "b",
-    "\u029c": "h", "\u029f": "l", "\u0262": "g", "\u1d00": "a", "\u1d04": "c", "\u1d05": "d",
-    "\u1d07": "e", "\u1d0a": "j", "\u1d0b": "k", "\u1d0d": "m", "\u1d0f": "o", "\u1d18": "p",
-    "\u1d1b": "t", "\u1d1c": "u", "\u1d20": "v", "\u1d21": "w", "\u1d22": "z", "\ua731": "s",
-    "\u0254": "o", "\u025b": "e", "\u0180": "b", "\u0188": "c", "\u0199": "k", "\u01a5": "p",
-    # Emoji that stand for a word
-    "\U0001f51e": " nsfw ",
-}  # fmt: skip
+Words = tuple[str, ...]
+
+READINGS_MAX = 10  # what `readings` can return; each costs one walk over the terms
+
+# Scripts that the rules are written in besides Latin. Their vowel signs are letters to us, and
+# their letters are read as Latin look-alikes only between Latin letters.
+_ARABIC, _DEVANAGARI = "\u0620-\u065f\u066e-\u06d3", "\u0900-\u0963\u0970-\u097f"
+_KATAKANA = "\u30a1-\u30fa\u30fc"
+_UNSPACED = "\u3005\u3041-\u309a\u3400-\u9fff\U00020000-\U0002fa1f"
+_NATIVE = f"{_ARABIC}{_DEVANAGARI}{_KATAKANA}{_UNSPACED}\uac00-\ud7a3"
+_EMOJI = "\u2600-\u27bf\U0001f000-\U0001faff"
+
+_WORD = re.compile(f"[a-z0-9]+|[{_ARABIC}]+|[{_DEVANAGARI}]+|[{_KATAKANA}]+|[{_UNSPACED}{_EMOJI}]")
+_MASK = re.compile(r"[#_%?.\-]")
+_MASKED = re.compile(r"(?<![^\s(\[,])[a-z]+(?:[*#_%?.\-]{1,2}[a-z]+)+(?![^\s,.;:!?)\]])")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_OVERRIDE = re.compile("\u202e([^\u202c\u2069\n]*)")
+_GAP = f"[^a-z0-9{_NATIVE}]{{1,3}}"
+_SPELLED = re.compile(f"(?<![a-z0-9])(?:[a-z0-9]{_GAP}){{2,}}[a-z0-9](?![a-z0-9])")
+_SPELLED_NATIVE = re.compile(
+    "|".join(
+        f"(?<![{script}])(?:[{script}]{_GAP}){{2,}}[{script}](?![{script}])"
+        for script in (_ARABIC, _KATAKANA)
+    )
+)
+_IN_WORD_MARKS = re.compile(f"(?<=[a-z0-9])[^a-z0-9\\s{_NATIVE}{_EMOJI}]+(?=[a-z0-9])")
 
 # Letters in boxes and circles that Unicode leaves alone: first code point of each run of A to Z.
 _LETTER_RUNS = (0x1F150, 0x1F170, 0x1F1E6)
-
 # Letters and symbols that look like a space.
 _BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+# Vowel signs of Devanagari and voice marks of kana are Unicode marks too, but change the word.
+_KEPT_MARKS = re.compile("[\u0901-\u0903\u093e-\u094d\u3099\u309a]")
+# Forms of one letter that writers use alike: Arabic (where a lengthening stroke and a hamza alone
+# mean nothing to us) and Devanagari's two nasal signs.
+_ALIKE = str.maketrans(
+    "\u0649\u0629\u0671\u06cc\u06a9\u0901", "\u064a\u0647\u0627\u064a\u0643\u0902", "\u0640\u0621"
+)
 
 _LEET = {"0": "o", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g", "@": "a", "$": "s"}
+_LEET |= {"(": "c", "+": "t", "!": "i", "|": "i"}
+_LEET_TABLE = str.maketrans(_LEET)
 _LEET_INSIDE = re.compile(r"[!|1](?=[a-z0-9])|(?<=[a-z])1")
-
-_WORD = re.compile(r"[a-z0-9]+")
-_SPELLED = re.compile(r"(?<![a-z0-9])(?:[a-z0-9][^a-z0-9]){2,}[a-z0-9](?![a-z0-9])")
-_IN_WORD_MARKS = re.compile(r"(?<=[a-z0-9])[^a-z0-9\s]+(?=[a-z0-9])")
+_LEET_EDGE = re.compile(r"[(!|+]+(?=\s|$)|(?<![^\s])\((?=\S*\))")
 
 
-def readings(prompt: str) -> tuple[str, ...]:
-    """Return the different readings: lower-case words of a-z and 0-9 between single spaces.
+def readings(prompt: str) -> tuple[Words, ...]:
+    """Return the different readings, at most READINGS_MAX, the plain one first.
 
-    The first is the plain one. Digits read as letters (1 as i and as l), marks inside words read
-    as nothing, and letters spelled one by one read as a word make up to five more.
+    The others read what was spelled letter by letter as words, digits as letters (1 as i and as
+    l), marks inside words as nothing, a capital inside a word as a new word, and what a
+    writing-direction override turns round as it is seen.
     """
     folded = fold(prompt)
-    found = [_words(folded)]
+    sources = [folded]
     for one in ("i", "l"):
         letters = _digits_as_letters(folded, one)
-        found += [_words(letters), _words(_IN_WORD_MARKS.sub("", letters))]
-    found.append(_words(_IN_WORD_MARKS.sub("", folded)))
-    return tuple(dict.fromkeys(found))
+        sources += [letters, _IN_WORD_MARKS.sub("", letters)]
+    sources.append(_IN_WORD_MARKS.sub("", folded))
+    if _CAMEL.search(prompt):
+        sources.append(fold(_CAMEL.sub(" ", prompt)))
+    if "\u202e" in prompt:
+        sources.append(fold(_OVERRIDE.sub(lambda match: match[1][::-1], prompt)))
+    found = [_joined(source) for source in dict.fromkeys(sources)]
+    return tuple(dict.fromkeys([tuple(_WORD.findall(folded)), *found]))
 
 
 def spelled(prompt: str) -> tuple[str, ...]:
@@ -71,29 +90,67 @@ def spelled(prompt: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(runs))
 
 
-def fold(words: str) -> str:
+def unmasked(prompt: str, whole: Callable[[str], str | None]) -> Words:
+    """Read words with stars or the like for letters ("n*de") as what `whole` makes of them."""
+
+    def put(match: re.Match[str]) -> str:
+        return whole(_MASK.sub("*", match[0])) or match[0]
+
+    folded = fold(prompt)
+    read = _MASKED.sub(put, folded)
+    return words(read) if read != folded else ()
+
+
+def fold(text: str) -> str:
     """Lower case, no accents, nothing invisible, look-alikes as the letters they look like."""
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", words).casefold())
-    return "".join(_seen(character) for character in decomposed)
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    latin, simplified = _characters()
+    seen = "".join(_seen(character, latin) for character in decomposed)
+    seen = unicodedata.normalize("NFC", seen).translate(_ALIKE).translate(simplified)
+    return _BETWEEN_LATIN.sub(lambda match: _NATIVE_TWINS[match[0]], seen)
 
 
-def _seen(character: str) -> str:
+def words(text: str) -> Words:
+    """Return the words of a text, folded, without looking for hidden ones."""
+    return tuple(_WORD.findall(fold(text)))
+
+
+@cache
+def _characters() -> tuple[dict[str, str], dict[int, int]]:
+    """Read the look-alikes of Latin letters, and the simplified form of Chinese characters."""
+    source = resources.files("licensing").joinpath("texts/policy/characters.toml")
+    table = tomllib.loads(source.read_text("utf-8"))
+    latin = table["latin"]
+    chinese = table["chinese"]
+    return (
+        {chr(int(code, 16)): letter for letter in latin for code in latin[letter].split()},
+        str.maketrans(chinese["traditional"], chinese["simplified"]),
+    )
+
+
+def _seen(character: str, latin: dict[str, str]) -> str:
     if character.isascii():
-        return character
+        return character if character.isprintable() or character.isspace() else ""
     if character in _BLANKS:
         return " "
-    if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
-        return ""
+    category = unicodedata.category(character)
+    if category in {"Mn", "Me", "Mc", "Cf", "Cc"}:
+        return character if _KEPT_MARKS.match(character) else ""
+    digit = unicodedata.digit(character, None)
+    if digit is not None:
+        return str(digit)
     for start in _LETTER_RUNS:
         if start <= ord(character) < start + 26:
             return chr(ord("a") + ord(character) - start)
-    return _LOOK_ALIKES.get(character, character)
+    return latin.get(character, character)
 
 
 def _digits_as_letters(folded: str, one: str) -> str:
     """Read digits and signs as letters in every word that has a letter."""
     return " ".join(
-        _LEET_INSIDE.sub(one, word).translate(_LEET_TABLE) if _has_letter(word) else word
+        _LEET_INSIDE.sub(one, _LEET_EDGE.sub(" ", word)).translate(_LEET_TABLE)
+        if _has_letter(word)
+        else word
         for word in re.split(r"\s", folded)
     )
 
@@ -102,13 +159,17 @@ def _has_letter(word: str) -> bool:
     return any("a" <= character <= "z" for character in word)
 
 
-def _words(folded: str) -> str:
+def _joined(folded: str) -> Words:
     joined = _SPELLED.sub(lambda match: _join(match[0]), folded)
-    return " ".join(_WORD.findall(joined))
+    joined = _SPELLED_NATIVE.sub(lambda match: _join(match[0]), joined)
+    return tuple(_WORD.findall(joined))
 
 
 def _join(run: str) -> str:
     return "".join(_WORD.findall(run))
 
 
-_LEET_TABLE = str.maketrans(_LEET)
+# Letters of the native scripts that pass for Latin ones, read so only beside Latin letters.
+_NATIVE_TWINS = {"\u0627": "l", "\u0647": "o", "\u0665": "o", "\u0966": "o", "\u4e28": "l"}
+_NATIVE_TWINS |= {"\u5de5": "i", "\u30fc": "", "\u4e00": ""}
+_BETWEEN_LATIN = re.compile(f"(?<=[a-z])[{''.join(_NATIVE_TWINS)}](?=[a-z])")

@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint, and_, delete, or_, select
+from sqlalchemy import (
+    ForeignKeyConstraint,
+    Index,
+    UniqueConstraint,
+    and_,
+    delete,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -137,10 +146,13 @@ def people(
     *,
     user_name: str | None = None,
     external_id: str | None = None,
+    offset: int = 0,
+    limit: int | None = None,
 ) -> Sequence[Known]:
     """Everybody who was not removed, in a fixed order; or who has this user name or external id.
 
-    A member whom the directory never described goes by their address.
+    A member whom the directory never described goes by their address. `limit` and `offset` cut a
+    page out of the order.
     """
     query = (
         select(Member, Provisioned)
@@ -152,7 +164,16 @@ def people(
         query = query.where(_goes_by(user_name))
     if external_id is not None:
         query = query.where(Provisioned.external_id == external_id)
-    return [Known(member, row) for member, row in session.execute(query)]
+    rows = session.execute(query.offset(offset).limit(limit))
+    return [Known(member, row) for member, row in rows]
+
+
+def count_people(session: Session, organisation_id: uuid.UUID) -> int:
+    """Count those who were not removed."""
+    query = select(func.count()).where(
+        Member.organisation_id == organisation_id, Member.status != Status.REMOVED
+    )
+    return session.scalars(query).one()
 
 
 def _goes_by(user_name: str) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from sqlalchemy.orm import Session
 
-from licensing import agreements, budgets, documents, ledger, licence, model_switches, seats
+from licensing import abuse, agreements, budgets, documents, ledger, licence, model_switches, seats
 from licensing.seats import Member, Status
 
 WhoCanFix = Literal["you", "admin", "owner", "finance", "operator"]
@@ -36,6 +36,7 @@ def why_not(session: Session, member: Member, *, model_id: str | None = None) ->
         *_membership(fresh),
         *([] if model_id is None else model_reasons(session, model_id)),
         *_agreements(session, fresh),
+        *_refusals(session, fresh),
         *_budgets(session, fresh),
         *_money(session, fresh),
     ]
@@ -79,6 +80,14 @@ def _agreements(session: Session, member: Member) -> list[Reason]:
         return [Reason(error.code, error.message, "you", "/agreements")]
     except documents.DocumentOverdue as error:
         return [Reason(error.code, error.message, "owner", "/agreements")]
+    return []
+
+
+def _refusals(session: Session, member: Member) -> list[Reason]:
+    try:
+        abuse.require_calm(session, member.id)
+    except (abuse.CoolOff, abuse.GenerationStopped) as error:
+        return [Reason(error.code, error.message, "you", "/refusals")]
     return []
 
 

@@ -8,28 +8,44 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 import inference.events
+import inference.fingerprints
 import inference.generations
 import inference.presence
+import licensing.adapters.tables
 import licensing.agreements
 import licensing.api_keys
+import licensing.api_pace
+import licensing.appeals
+import licensing.bills.clock
 import licensing.bills.tables
 import licensing.block_list
 import licensing.budget_limits
 import licensing.budgets
+import licensing.cases
+import licensing.chain.tables
+import licensing.decisions
 import licensing.directories
 import licensing.documents
 import licensing.domains
+import licensing.evidence
 import licensing.invites
 import licensing.ledger.tables
 import licensing.licence
+import licensing.licence_reminders
+import licensing.looks
 import licensing.model_switches
 import licensing.moderation
+import licensing.payments.bill_tables
 import licensing.payments.tables
+import licensing.policy
 import licensing.prices
 import licensing.provisioning
+import licensing.report_pace
+import licensing.reports
+import licensing.review_access
 import licensing.seat_days
 import licensing.seat_history
-import licensing.seats
+import licensing.seats.people
 import licensing.team_tables
 import licensing.usage
 import licensing.usage_sums
@@ -40,12 +56,25 @@ from licensing.db import Base, Database
 from migrations.run import downgrade, upgrade
 
 ROOMS_WITH_TABLES: tuple[ModuleType, ...] = (
+    inference.fingerprints,
+    licensing.review_access,
+    licensing.report_pace,
+    licensing.reports,
+    licensing.looks,
+    licensing.evidence,
+    licensing.decisions,
+    licensing.cases,
+    licensing.appeals,
+    licensing.adapters.tables,
     licensing.agreements,
     licensing.api_keys,
+    licensing.api_pace,
+    licensing.bills.clock,
     licensing.bills.tables,
     licensing.block_list,
     licensing.budget_limits,
     licensing.budgets,
+    licensing.chain.tables,
     licensing.documents,
     licensing.domains,
     licensing.directories,
@@ -53,13 +82,16 @@ ROOMS_WITH_TABLES: tuple[ModuleType, ...] = (
     licensing.provisioning,
     licensing.ledger.tables,
     licensing.licence,
+    licensing.licence_reminders,
     licensing.model_switches,
     licensing.moderation,
+    licensing.payments.bill_tables,
     licensing.payments.tables,
+    licensing.policy,
     licensing.prices,
     licensing.seat_days,
     licensing.seat_history,
-    licensing.seats,
+    licensing.seats.people,
     licensing.team_tables,
     licensing.usage,
     licensing.usage_sums,

@@ -68,7 +68,7 @@ CHECKS = (
                     ('adjust', 'adjustment', 'wallet'), ('adjust', 'wallet', 'adjustment'),
                     ('settle', 'wallet', 'revenue'), ('refund_generation', 'revenue', 'wallet'),
                     ('refund_top_up', 'wallet', 'cash'), ('chargeback', 'wallet', 'cash'),
-                    ('expire', 'wallet', 'breakage'))
+                    ('expire', 'wallet', 'breakage'), ('return_refund', 'cash', 'wallet'))
              ORDER BY transfer.id LIMIT :limit
             """
         ),
@@ -83,6 +83,8 @@ CHECKS = (
                 OR back.id <= origin.id
                 OR NOT CASE back.kind WHEN 'refund_generation' THEN origin.kind = 'settle'
                                       WHEN 'expire' THEN origin.kind IN ('top_up', 'grant')
+                                      WHEN 'return_refund'
+                                      THEN origin.kind IN ('refund_top_up', 'chargeback')
                                       ELSE origin.kind = 'top_up' END
              ORDER BY back.id LIMIT :limit
             """
@@ -94,7 +96,10 @@ CHECKS = (
             """
             SELECT origin.id, origin.kind, origin.amount_micros, sum(back.amount_micros)
               FROM transfer AS back JOIN transfer AS origin ON origin.id = back.origin_id
-             WHERE back.kind IN ('refund_generation', 'refund_top_up')
+             WHERE back.kind IN ('refund_generation', 'refund_top_up', 'return_refund')
+               AND NOT EXISTS (SELECT FROM transfer AS arrived_not
+                                WHERE arrived_not.origin_id = back.id
+                                  AND arrived_not.kind = 'return_refund')
              GROUP BY origin.id
             HAVING sum(back.amount_micros) > origin.amount_micros
              ORDER BY origin.id LIMIT :limit
@@ -102,17 +107,18 @@ CHECKS = (
         ),
     ),
     Check(
-        "Wallet {0} is frozen: {1}; the last of its recorded changes says {2}.",
+        "Wallet {0} is frozen: {1}; its recorded changes say {2}.",
         text(
             """
             SELECT account.id, coalesce(account.frozen_reason, '(no)'),
                    coalesce(change.told, '(no)')
               FROM account
               LEFT JOIN LATERAL (
-                SELECT CASE WHEN kind = 'freeze' THEN reason END AS told
-                  FROM wallet_change
-                 WHERE organisation_id = account.organisation_id AND kind <> 'credit_limit'
-                 ORDER BY id DESC LIMIT 1
+                SELECT string_agg(reason, '; ' ORDER BY id) AS told FROM (
+                    SELECT DISTINCT ON (cause) kind, reason, id FROM wallet_change
+                     WHERE organisation_id = account.organisation_id AND cause IS NOT NULL
+                     ORDER BY cause, id DESC
+                ) AS last WHERE kind = 'freeze'
               ) AS change ON true
              WHERE account.kind = 'wallet' AND account.frozen_reason IS DISTINCT FROM change.told
              ORDER BY account.id LIMIT :limit

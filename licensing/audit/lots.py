@@ -15,7 +15,7 @@ CHECKS = (
               JOIN account AS destination
                 ON destination.id = transfer.destination_id AND destination.kind = 'wallet'
               LEFT JOIN lot ON lot.transfer_id = transfer.id
-             WHERE transfer.kind <> 'refund_generation'
+             WHERE transfer.kind NOT IN ('refund_generation', 'return_refund')
                AND ((lot.amount_micros, lot.organisation_id) IS DISTINCT FROM
                     (transfer.amount_micros, transfer.organisation_id)
                     OR (lot.kind = 'paid') <> (transfer.kind = 'top_up'))
@@ -59,7 +59,8 @@ CHECKS = (
             ), due AS (
                 SELECT transfer.id, transfer.kind, transfer.amount_micros,
                        CASE WHEN transfer.kind IN ('top_up', 'grant') THEN 0
-                            WHEN transfer.kind = 'refund_generation' THEN -transfer.amount_micros
+                            WHEN transfer.kind IN ('refund_generation', 'return_refund')
+                            THEN -transfer.amount_micros
                             WHEN transfer.kind = 'adjust' AND source.kind = 'adjustment' THEN 0
                             ELSE transfer.amount_micros END AS micros
                   FROM transfer JOIN account AS source ON source.id = transfer.source_id

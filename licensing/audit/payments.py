@@ -28,6 +28,7 @@ CHECKS = (
               FROM transfer
              WHERE (transfer.key LIKE 'top\\_up:stripe:%'
                     OR transfer.key LIKE 'top\\_up:refund-failed:%'
+                    OR transfer.key LIKE 'return\\_refund:stripe:%'
                     OR transfer.key LIKE 'chargeback:stripe:%')
                AND NOT EXISTS (SELECT FROM payment WHERE payment.transfer_id = transfer.id)
                AND NOT EXISTS (SELECT FROM payment_refund AS refund
@@ -52,6 +53,7 @@ CHECKS = (
                 OR taken.kind NOT IN ('refund_top_up', 'chargeback')
                 OR taken.origin_id <> payment.transfer_id
                 OR returned.amount_micros <> refund.amount_micros
+                OR returned.kind = 'return_refund' AND returned.origin_id <> taken.id
                 OR refund.organisation_id <> payment.organisation_id
                 OR taken.organisation_id <> payment.organisation_id
              ORDER BY refund.created_at, refund.id LIMIT :limit

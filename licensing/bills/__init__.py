@@ -15,6 +15,7 @@ totals and the proof, `profiles` and `focus` the layouts, `render` the bytes, `c
 are the two verbs.
 """
 
+from licensing.bills.clock import ClockJumped
 from licensing.bills.close import close_due, close_month, files, find_month
 from licensing.bills.control import BooksDiffer, Totals
 from licensing.bills.exports import Export, export, write_files
@@ -27,6 +28,7 @@ __all__ = [
     "BillFile",
     "BillMonth",
     "BooksDiffer",
+    "ClockJumped",
     "Export",
     "InvalidMonth",
     "Totals",

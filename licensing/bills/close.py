@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from licensing.bills.clock import read_clock
 from licensing.bills.control import Totals, checked_totals, compare_lines
 from licensing.bills.formats import FORMATS, Format, Material
 from licensing.bills.months import first_day, month_before, month_bounds
@@ -29,13 +30,25 @@ COMPRESSION = "zstd"
 SEAL_LOCK_CLASS = 1010  # as in the trigger that dates lines; the second key is the organisation
 
 
-def close_month(database: Database, organisation_id: uuid.UUID, year: int, month: int) -> BillMonth:
+def close_month(
+    database: Database,
+    organisation_id: uuid.UUID,
+    year: int,
+    month: int,
+    *,
+    clock_is_right: bool = False,
+) -> BillMonth:
     """Close a month that has ended, and return it; a closed month is returned as it is.
 
     Raises `NotFound` for an organisation that is not there, `Conflict` for a month that has not
-    ended by the database's clock, `BooksDiffer` if lines and ledger disagree, `InvalidMonth`.
+    ended by the database's clock, `ClockJumped` if that clock did and nobody says `clock_is_right`,
+    `BooksDiffer` if lines and ledger disagree, `InvalidMonth`.
     """
     start, end = month_bounds(year, month)
+    with database.transaction() as session:
+        is_sealed = session.get(BillMonth, (organisation_id, start.date())) is not None
+        if not is_sealed:
+            read_clock(session, is_vouched_for=clock_is_right)
     with database.transaction() as session:
         _seal(session, organisation_id, start.date(), end)
     with database.transaction() as session:
@@ -60,8 +73,10 @@ def close_due(database: Database, at: datetime) -> list[BillMonth]:
     """Close the month that ended `GRACE` before `at`, and older ones left open, of everybody.
 
     One organisation whose books differ keeps its month open; the others are closed. Its error is
-    raised when all had their turn.
+    raised when all had their turn. Raises `ClockJumped`, and closes nothing, if the clock did.
     """
+    with database.transaction() as session:
+        read_clock(session)
     year, month = month_before(at - GRACE)
     with database.read() as session:
         due = session.execute(

@@ -166,6 +166,7 @@ MOVED = (
             "CASE moved.kind WHEN 'top_up' THEN 'Balance topped up'"
             " WHEN 'grant' THEN 'Balance granted' WHEN 'adjust' THEN 'Balance adjusted'"
             " WHEN 'refund_top_up' THEN 'Top-up refunded' WHEN 'chargeback' THEN 'Dispute lost'"
+            " WHEN 'return_refund' THEN 'Refund did not arrive'"
             " WHEN 'expire' THEN 'Balance expired' ELSE moved.kind END"
         ),
         "ChargeFrequency": _literal("One-Time"),
@@ -209,7 +210,7 @@ def _priced(amount: str) -> dict[str, str]:
 SEATS = """payment_invoice AS invoice CROSS JOIN (VALUES ('Purchase'), ('Usage')) AS side (name)
      WHERE invoice.organisation_id = %(organisation_id)s AND invoice.kind = 'seats'
        AND invoice.state IN ('open', 'paid') AND invoice.amount_micros > 0
-       AND invoice.created_at >= %(start)s AND invoice.created_at < %(end)s"""
+       AND invoice.billed_at >= %(start)s AND invoice.billed_at < %(end)s"""
 
 
 def _of_side(name: str, sql: str, otherwise: str = "NULL") -> str:
@@ -226,8 +227,8 @@ SEAT = (
         "ChargeClass": "NULL",
         "ChargeDescription": _of_side("Purchase", "'Seats bought'", "'Seats'"),
         "ChargeFrequency": _literal("Recurring"),
-        "ChargePeriodEnd": _hour("(invoice.created_at + interval '1 hour')"),
-        "ChargePeriodStart": _hour("invoice.created_at"),
+        "ChargePeriodEnd": _hour("(invoice.billed_at + interval '1 hour')"),
+        "ChargePeriodStart": _hour("invoice.billed_at"),
         "ConsumedQuantity": _of_side("Usage", "'1.0'"),
         "ConsumedUnit": _of_side("Usage", "'Subscriptions'"),
         "EffectiveCost": _of_side("Usage", usd("invoice.amount_micros"), NOTHING),
@@ -241,7 +242,7 @@ SEAT = (
         "SkuPriceDetails": "NULL",
         "SkuPriceId": _literal("seats"),
         "x_BalanceChange": NOTHING,
-        "x_SettledAt": moment("invoice.created_at"),
+        "x_SettledAt": moment("invoice.billed_at"),
         "x_TransferId": "NULL",
     }
 )

@@ -29,6 +29,7 @@ KIND_WORDS = {
     "settle": "Used",
     "refund_generation": "Given back for pictures",
     "refund_top_up": "Paid back to you",
+    "return_refund": "Paid back, but it did not arrive",
     "chargeback": "Taken back by a bank",
     "expire": "Ran out unused",
     "adjust": "Adjusted",

@@ -34,11 +34,12 @@ from licensing.ledger.holds import (
     expire_holds,
     get_hold,
     hold,
+    hold_and_commit,
     release,
     settle,
 )
 from licensing.ledger.lots import expire_lots
-from licensing.ledger.refunds import refund_generation, refund_top_up
+from licensing.ledger.refunds import refund_generation, refund_top_up, return_refund
 from licensing.ledger.tables import Account, Hold, Lot, LotSpend, Transfer, WalletChange
 from licensing.ledger.wallet import Balance, balance, freeze, set_credit_limit, unfreeze
 
@@ -65,11 +66,13 @@ __all__ = [
     "get_hold",
     "grant",
     "hold",
+    "hold_and_commit",
     "lots",
     "movements",
     "refund_generation",
     "refund_top_up",
     "release",
+    "return_refund",
     "set_credit_limit",
     "settle",
     "spends_of",

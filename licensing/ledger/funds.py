@@ -153,6 +153,7 @@ def chargeback(
         organisation_id,
         f"a dispute took the payment of {amount} back",
         author_id=None,
+        cause="dispute_lost",
     )
     return made
 

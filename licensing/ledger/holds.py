@@ -1,17 +1,19 @@
 """The two phases of a job's money: hold, then settle or release; or it expires.
 
-The hot path: each verb is one round trip. Called by `webapp.generate`, the worker and the sweep.
+The hot path: each verb is one round trip. `webapp.generate` takes the hold that ends its
+transaction; the worker and the sweep settle and release.
 """
 
 import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from psycopg.errors import UniqueViolation
+from psycopg.errors import CheckViolation, UniqueViolation
 from sqlalchemy import Row, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from licensing.db import commit_with, roll_back
 from licensing.errors import AtelierError, Conflict
 from licensing.ledger import statements
 from licensing.ledger.tables import Hold
@@ -67,6 +69,7 @@ def hold(
 ) -> Hold:
     """Reserve the most that a generation can cost, in one statement.
 
+    The wallet is locked from here to the commit; `hold_and_commit` is for those who hold last.
     Raises `InsufficientBalance` or `WalletFrozen` (nothing changed), `Conflict` if the generation
     has a hold already, and `InvalidAmount`.
     """
@@ -79,7 +82,7 @@ def hold(
         "price_version": price_version,
     }
     try:
-        taken = _run(session, statements.HOLD, {**values, "lifetime": lifetime})
+        taken = _run(session, statements.HOLD, {**values, "lifetime": lifetime, "must": False})
     except IntegrityError as error:
         if not isinstance(error.orig, UniqueViolation):
             raise
@@ -93,6 +96,42 @@ def hold(
         created_at=taken.created_at,
         expires_at=taken.expires_at,
     )
+
+
+def hold_and_commit(
+    session: Session,
+    *,
+    organisation_id: uuid.UUID,
+    member_id: uuid.UUID,
+    generation_id: uuid.UUID,
+    amount_micros: int,
+    price_version: str,
+) -> None:
+    """Reserve as `hold`, and commit the transaction with it: let this be the last thing it does.
+
+    The statement and the COMMIT go to the server together, so that a busy wallet is locked for as
+    long as the server writes, and for no journey to this process and back. Raises as `hold`; then
+    the transaction is rolled back, whatever it had written.
+    """
+    values: dict[str, Any] = {
+        "id": uuid.uuid4(),
+        "organisation_id": organisation_id,
+        "member_id": member_id,
+        "generation_id": generation_id,
+        "amount_micros": checked(amount_micros),
+        "price_version": price_version,
+        "lifetime": HOLD_LIFETIME,
+        "must": True,
+    }
+    try:
+        commit_with(session, statements.HOLD, values)
+    except IntegrityError as error:
+        roll_back(session)
+        if isinstance(error.orig, UniqueViolation):
+            raise Conflict("This generation has its money on hold already.") from error
+        if _is_uncovered(error):
+            raise _refusal(session, organisation_id, amount_micros) from None
+        raise
 
 
 def settle(session: Session, generation_id: uuid.UUID, amount_micros: int) -> bool:
@@ -150,6 +189,11 @@ def _run(session: Session, statement: str, values: dict[str, Any]) -> Row[Any] |
     """Run a statement of the hot path after everything else is written: it locks the wallet."""
     session.flush()
     return session.connection().exec_driver_sql(statement, values).one_or_none()
+
+
+def _is_uncovered(error: IntegrityError) -> bool:
+    cause = error.orig
+    return isinstance(cause, CheckViolation) and cause.diag.constraint_name == "ck_hold_covered"
 
 
 def _refusal(session: Session, organisation_id: uuid.UUID, amount_micros: int) -> AtelierError:

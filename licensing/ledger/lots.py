@@ -22,6 +22,7 @@ def expire_lots(session: Session, at: datetime) -> list[Transfer]:
     """Take out what ran out before `at`, of at most 100 wallets; returns the transfers.
 
     What open holds may need is left for them: it goes when they are resolved and it was not spent.
+    Wallets whose holds may need all of it are passed over: they keep nobody from their turn.
     """
     values = {"at": at, "limit": WALLETS_AT_ONCE_MAX}
     made: list[Transfer] = []

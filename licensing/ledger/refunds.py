@@ -2,8 +2,8 @@
 
 import uuid
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session, aliased
 
 from licensing import usage
 from licensing.errors import Conflict, NotFound
@@ -60,6 +60,39 @@ def refund_top_up(
     return made
 
 
+def return_refund(
+    session: Session, organisation_id: uuid.UUID, refund_id: int, *, key: str, note: str
+) -> Transfer:
+    """Put the money of a refund that did not arrive back into the lots that had paid it.
+
+    `refund_id` is the transfer that took it out, all of which comes back. What was owed meanwhile
+    is paid first. The same `key` again moves nothing. Raises `NotFound` for another transfer.
+    """
+    lock(session, organisation_id)
+    refund = session.get(Transfer, refund_id)
+    if refund is None or refund.kind not in ("refund_top_up", "chargeback"):
+        raise NotFound("There is no such refund.")
+    entry = Entry(
+        organisation_id=organisation_id,
+        kind="return_refund",
+        source="cash",
+        destination="wallet",
+        amount_micros=refund.amount_micros,
+        key=key,
+        author_id=None,
+        note=note,
+        origin_id=refund.id,
+    )
+    made = posted(session, entry)
+    if made is not None:
+        return made
+    if _returned_micros(session, refund):
+        raise Conflict("This refund has come back already.")
+    made = post(session, entry)
+    _give_back(session, made)
+    return made
+
+
 def refund_generation(
     session: Session,
     generation_id: uuid.UUID,
@@ -104,13 +137,7 @@ def refund_generation(
         transfer_id=made.id,
     )
     move(session, made)
-    values = {
-        "organisation_id": charge.organisation_id,
-        "settle_id": charge.id,
-        "transfer_id": made.id,
-        "amount_micros": amount_micros,
-    }
-    session.execute(statements.GIVE_BACK, values)
+    _give_back(session, made)
     return made
 
 
@@ -128,9 +155,26 @@ def _lock_charge(session: Session, generation_id: uuid.UUID) -> Transfer:
     return found
 
 
+def _give_back(session: Session, made: Transfer) -> None:
+    """Let the lots that paid for what `made` takes back have it again."""
+    values = {
+        "organisation_id": made.organisation_id,
+        "origin_id": made.origin_id,
+        "transfer_id": made.id,
+        "amount_micros": made.amount_micros,
+    }
+    session.execute(statements.GIVE_BACK, values)
+
+
 def _returned_micros(session: Session, origin: Transfer) -> int:
-    """Add up what was taken back of a transfer; what ran out of its lot is not given back."""
+    """Add up what was taken back of a transfer and stayed so.
+
+    What ran out of its lot is not given back, and a refund that did not arrive was none.
+    """
+    came_back = aliased(Transfer)
     query = select(func.coalesce(func.sum(Transfer.amount_micros), 0)).where(
-        Transfer.origin_id == origin.id, Transfer.kind != "expire"
+        Transfer.origin_id == origin.id,
+        Transfer.kind != "expire",
+        ~exists().where(came_back.origin_id == Transfer.id, came_back.kind == "return_refund"),
     )
     return int(session.scalars(query).one())

@@ -4,26 +4,20 @@ Called by this package alone; the verbs say what each statement means. All rely 
 statement that waited for a row's lock looks at the row again before it acts, and the next statement
 of the transaction sees everything that was committed meanwhile.
 
-The three of the hot path are written as the driver takes them, because building them anew each time
+Those of the hot path are written as the driver takes them, because building them anew each time
 took as long as running them.
 """
 
 from sqlalchemy import text
 
+# A function of the database (migration 0017) locks and changes the wallet, then writes the hold.
 # Times are the database's, so that an application host whose clock jumps cannot end a hold early.
+# With `must` a wallet that does not cover it is an error, ck_hold_covered, else no row: where the
+# COMMIT follows in the same message, it must not be reached then.
 HOLD = """
-WITH wallet AS (
-    UPDATE account SET held_micros = held_micros + %(amount_micros)s
-     WHERE organisation_id = %(organisation_id)s AND kind = 'wallet' AND frozen_reason IS NULL
-       AND settled_micros - held_micros + credit_limit_micros >= %(amount_micros)s
-    RETURNING id
-)
-INSERT INTO hold (id, organisation_id, account_id, member_id, generation_id, amount_micros,
-                  price_version, state, created_at, expires_at)
-SELECT %(id)s, %(organisation_id)s, wallet.id, %(member_id)s, %(generation_id)s, %(amount_micros)s,
-       %(price_version)s, 'held', statement_timestamp(), statement_timestamp() + %(lifetime)s
-  FROM wallet
-RETURNING account_id, created_at, expires_at
+SELECT account_id, created_at, expires_at
+  FROM place_hold(%(id)s, %(organisation_id)s, %(member_id)s, %(generation_id)s, %(amount_micros)s,
+                  %(price_version)s, %(lifetime)s, %(must)s)
 """
 
 # The hold's row is locked first, then the wallet's, then the lot's; the transfer's hold is a second
@@ -222,14 +216,15 @@ REPAY = text(
     """
 )
 
-# Money for a picture goes back: first to what is owed, then to the lots that paid for it, the last
-# one first. What was paid on credit and is no longer owed goes to the newest lot that has room.
+# Money goes back, for a picture or of a refund that did not arrive: first to what is owed, then to
+# the lots that paid, the last one first. What was paid on credit and is no longer owed goes to the
+# newest lot that has room.
 GIVE_BACK = text(
     """
     WITH own AS (
         SELECT lot_spend.lot_id AS id, sum(lot_spend.amount_micros)::bigint AS micros
           FROM transfer JOIN lot_spend ON lot_spend.transfer_id = transfer.id
-         WHERE transfer.id = :settle_id OR transfer.origin_id = :settle_id
+         WHERE transfer.id = :origin_id OR transfer.origin_id = :origin_id
          GROUP BY lot_spend.lot_id
     ), place AS (
         SELECT id, 0 AS rank, kind, expires_at, created_at, -remaining_micros AS micros
@@ -263,11 +258,23 @@ GIVE_BACK = text(
     """
 )
 
-# Lots past their time that still have something, in the order of their wallets.
+# The last word on each cause for which a wallet may be frozen, where it was to freeze.
+FREEZES = text(
+    """
+    SELECT cause, reason FROM (
+        SELECT DISTINCT ON (cause) cause, kind, reason, id FROM wallet_change
+         WHERE organisation_id = :organisation_id AND cause IS NOT NULL
+         ORDER BY cause, id DESC
+    ) AS last WHERE kind = 'freeze' ORDER BY id
+    """
+)
+
+# Lots past their time that still have something to give, in the order of their wallets.
 DUE_LOTS = text(
     """
     SELECT DISTINCT lot.organisation_id FROM lot
-     WHERE is_open AND expires_at <= :at
+      JOIN account ON account.organisation_id = lot.organisation_id AND account.kind = 'wallet'
+     WHERE is_open AND expires_at <= :at AND account.settled_micros > account.held_micros
      ORDER BY lot.organisation_id LIMIT :limit
     """
 )

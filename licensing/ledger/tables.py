@@ -93,7 +93,7 @@ class Transfer(Base):
     """Money that moved from `source` to `destination`, once, for ever. Append-only.
 
     `origin_id` names the transfer that this one takes back: a refund's top-up or charge, a lost
-    dispute's top-up, the gift or top-up whose rest ran out.
+    dispute's top-up, the gift or top-up whose rest ran out, the refund that did not arrive.
     """
 
     __tablename__ = "transfer"
@@ -117,13 +117,13 @@ class Transfer(Base):
         CheckConstraint("source_id <> destination_id", name="two_accounts"),
         CheckConstraint(
             "kind IN ('top_up', 'grant', 'adjust', 'settle', 'refund_top_up', 'refund_generation',"
-            " 'chargeback', 'expire')",
+            " 'chargeback', 'expire', 'return_refund')",
             name="kind",
         ),
         CheckConstraint("(kind = 'settle') = (hold_id IS NOT NULL)", name="settle_names_hold"),
         CheckConstraint(
-            "(kind IN ('refund_top_up', 'refund_generation', 'chargeback', 'expire'))"
-            " = (origin_id IS NOT NULL)",
+            "(kind IN ('refund_top_up', 'refund_generation', 'chargeback', 'expire',"
+            " 'return_refund')) = (origin_id IS NOT NULL)",
             name="return_names_origin",
         ),
         Index("ix_transfer_organisation_id_id", "organisation_id", "id"),
@@ -214,7 +214,10 @@ class LotSpend(Base):
 
 
 class WalletChange(Base):
-    """A wallet was frozen or freed, or its credit limit set: by whom, why and when. Append-only."""
+    """A wallet was frozen or freed, or its credit limit set: by whom, why and when. Append-only.
+
+    The last row of a `cause` says whether the wallet is frozen for it.
+    """
 
     __tablename__ = "wallet_change"
     __table_args__ = (
@@ -222,12 +225,17 @@ class WalletChange(Base):
         CheckConstraint(
             "(kind = 'credit_limit') = (credit_limit_micros IS NOT NULL)", name="names_limit"
         ),
+        CheckConstraint("(kind = 'credit_limit') = (cause IS NULL)", name="names_cause"),
+        CheckConstraint(
+            "cause IN ('operator', 'dispute_lost', 'dispute', 'overdue')", name="cause"
+        ),
         Index("ix_wallet_change_organisation_id_id", "organisation_id", "id"),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organisation.id"))
     kind: Mapped[str]
+    cause: Mapped[str | None]
     credit_limit_micros: Mapped[int | None]
     reason: Mapped[str]
     author_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("member.id"))

@@ -1,11 +1,14 @@
 """The wallet: its balance, its lock, whether it is frozen, and how far it may go below zero.
 
-Freezing stops new holds at once and lets running work end and be charged. Each change of the
-wallet itself is a row of `wallet_change` with its author and reason.
+Freezing stops new holds at once and lets running work end and be charged. A wallet may be frozen
+for several causes; each is lifted by itself, and work goes on when none is left. Each change of the
+wallet is a row of `wallet_change` with its author and reason; the last one of a cause counts.
 """
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -17,6 +20,9 @@ from licensing.money import AMOUNT_MICROS_MAX, InvalidAmount, format_usd
 
 KEY_CHARACTERS_MAX = 200  # a payment provider's event id is a third of that
 NOTE_CHARACTERS_MAX = 500
+
+Cause = Literal["operator", "dispute_lost", "dispute", "overdue"]
+BY_HAND: tuple[Cause, ...] = ("operator", "dispute_lost")  # the others end when their reason does
 
 
 class InvalidEntry(AtelierError):  # noqa: N818 - reads as the answer that it is
@@ -61,27 +67,45 @@ def balance(session: Session, organisation_id: uuid.UUID) -> Balance:
 
 
 def freeze(
-    session: Session, organisation_id: uuid.UUID, reason: str, *, author_id: uuid.UUID | None
+    session: Session,
+    organisation_id: uuid.UUID,
+    reason: str,
+    *,
+    author_id: uuid.UUID | None,
+    cause: Cause = "operator",
 ) -> bool:
     """Stop new holds; `reason` is shown to whoever meets it. False if it stood so already."""
     checked_words(reason)
-    if lock(session, organisation_id).frozen_reason == reason:
+    lock(session, organisation_id)
+    if _freezes(session, organisation_id).get(cause) == reason:
         return False
-    _set(session, organisation_id, frozen_reason=reason)
-    _record(session, organisation_id, "freeze", reason=reason, author_id=author_id)
+    _record(session, organisation_id, "freeze", reason=reason, author_id=author_id, cause=cause)
+    _show_freezes(session, organisation_id)
     return True
 
 
 def unfreeze(
-    session: Session, organisation_id: uuid.UUID, *, author_id: uuid.UUID | None, reason: str
+    session: Session,
+    organisation_id: uuid.UUID,
+    *,
+    author_id: uuid.UUID | None,
+    reason: str,
+    causes: Collection[Cause] = BY_HAND,
 ) -> bool:
-    """Let new work be held again. False if the wallet was not frozen."""
+    """Lift what a wallet is frozen for; others of its causes go on. False if none of these was one.
+
+    The default is what a person may lift: an open dispute ends by the bank's word, an invoice that
+    is long overdue by its payment.
+    """
     checked_words(reason)
-    if lock(session, organisation_id).frozen_reason is None:
-        return False
-    _set(session, organisation_id, frozen_reason=None)
-    _record(session, organisation_id, "unfreeze", reason=reason, author_id=author_id)
-    return True
+    lock(session, organisation_id)
+    lifted = [cause for cause in _freezes(session, organisation_id) if cause in causes]
+    for cause in lifted:
+        _record(
+            session, organisation_id, "unfreeze", reason=reason, author_id=author_id, cause=cause
+        )
+    _show_freezes(session, organisation_id)
+    return bool(lifted)
 
 
 def set_credit_limit(
@@ -132,6 +156,17 @@ def checked_words(reason: str) -> str:
     return reason
 
 
+def _freezes(session: Session, organisation_id: uuid.UUID) -> dict[Cause, str]:
+    """What the wallet is frozen for, by cause, the oldest first. The caller holds its lock."""
+    rows = session.execute(statements.FREEZES, {"organisation_id": organisation_id})
+    return {row.cause: row.reason for row in rows}
+
+
+def _show_freezes(session: Session, organisation_id: uuid.UUID) -> None:
+    reasons = _freezes(session, organisation_id).values()
+    _set(session, organisation_id, frozen_reason="; ".join(reasons) or None)
+
+
 def _set(session: Session, organisation_id: uuid.UUID, **values: object) -> None:
     session.execute(
         update(Account)
@@ -148,12 +183,14 @@ def _record(
     *,
     reason: str,
     author_id: uuid.UUID | None,
+    cause: Cause | None = None,
     credit_limit_micros: int | None = None,
 ) -> None:
     session.add(
         WalletChange(
             organisation_id=organisation_id,
             kind=kind,
+            cause=cause,
             credit_limit_micros=credit_limit_micros,
             reason=reason,
             author_id=author_id,

@@ -13,8 +13,9 @@ Every state a page shows is read from rows. `webapp.payments` makes the calls, w
 open.
 
     events   what was told          apply      what follows from it
-    top_ups  money on its way       automatic  charges by themselves, and their brakes
+    top_ups  money on its way       receipts   what is said of it
     refunds  money on its way back  disputes   money that a bank takes back
+    automatic                       charges by themselves, and their brakes
     subscriptions, schedules        seats that are paid for
     invoices usage on credit        notices    what payers have to know
     cards    who pays with what     figures    what the finance page shows

@@ -17,10 +17,10 @@ from licensing.payments import (
     disputes,
     events,
     invoices,
+    receipts,
     refunds,
     schedules,
     subscriptions,
-    top_ups,
 )
 from licensing.payments.payloads import NotOurs, Payload, inner
 from licensing.payments.tables import PaymentEvent
@@ -70,19 +70,19 @@ class Told:
 Handler = Callable[[Session, Told], uuid.UUID]
 
 HANDLERS: dict[str, Handler] = {
-    "checkout.session.completed": lambda s, t: top_ups.session_ended(s, t.payload),
-    "checkout.session.async_payment_succeeded": lambda s, t: top_ups.session_ended(s, t.payload),
-    "checkout.session.async_payment_failed": lambda s, t: top_ups.session_failed(s, t.payload),
-    "checkout.session.expired": lambda s, t: top_ups.session_expired(s, t.payload),
-    "payment_intent.succeeded": lambda s, t: top_ups.intent_succeeded(s, t.payload),
-    "payment_intent.payment_failed": lambda s, t: top_ups.intent_failed(s, t.payload),
-    "payment_intent.canceled": lambda s, t: top_ups.intent_failed(s, t.payload),
-    "charge.succeeded": lambda s, t: top_ups.charge_told(s, t.payload),
-    "charge.updated": lambda s, t: top_ups.charge_told(s, t.payload),
+    "checkout.session.completed": lambda s, t: receipts.session_ended(s, t.payload),
+    "checkout.session.async_payment_succeeded": lambda s, t: receipts.session_ended(s, t.payload),
+    "checkout.session.async_payment_failed": lambda s, t: receipts.session_failed(s, t.payload),
+    "checkout.session.expired": lambda s, t: receipts.session_expired(s, t.payload),
+    "payment_intent.succeeded": lambda s, t: receipts.intent_succeeded(s, t.payload),
+    "payment_intent.payment_failed": lambda s, t: receipts.intent_failed(s, t.payload),
+    "payment_intent.canceled": lambda s, t: receipts.intent_failed(s, t.payload),
+    "charge.succeeded": lambda s, t: receipts.charge_told(s, t.payload),
+    "charge.updated": lambda s, t: receipts.charge_told(s, t.payload),
     "payment_method.attached": lambda s, t: cards.attached(s, t.payload, t.created),
     "payment_method.updated": lambda s, t: cards.attached(s, t.payload, t.created),
     "payment_method.detached": lambda s, t: cards.detached(s, t.payload, t.before, t.created),
-    "invoice_payment.paid": lambda s, t: top_ups.invoice_paid(s, t.payload),
+    "invoice_payment.paid": lambda s, t: receipts.invoice_paid(s, t.payload),
     "refund.created": lambda s, t: refunds.told(s, t.payload),
     "refund.updated": lambda s, t: refunds.told(s, t.payload),
     "refund.failed": lambda s, t: refunds.told(s, t.payload),

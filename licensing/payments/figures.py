@@ -11,15 +11,14 @@ from licensing.db import now
 from licensing.ledger import Lot
 from licensing.payments import automatic, cards, notices, subscriptions
 from licensing.payments.automatic import PAUSE_AFTER_DECLINE
+from licensing.payments.bill_tables import PaymentInvoice, SeatSubscription
 from licensing.payments.tables import (
     AutomaticTopUp,
     Payment,
     PaymentCard,
     PaymentDispute,
     PaymentEvent,
-    PaymentInvoice,
     PaymentRefund,
-    SeatSubscription,
 )
 
 

@@ -1,7 +1,7 @@
 """Whether payments keep a wallet from new work: an open dispute, or an invoice long overdue.
 
-Reads the rows and brings the wallet into line with them. A wallet that the operator froze, or that
-a lost dispute did, has a reason of its own and is left alone: people lift it.
+Reads the rows and brings the wallet into line with them, each cause for itself. What the operator
+froze, or a lost dispute did, is left alone: people lift it.
 """
 
 import uuid
@@ -10,12 +10,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from licensing import ledger
-from licensing.ledger.wallet import lock
+from licensing.ledger.wallet import Cause, lock
 from licensing.payments.tables import PaymentDispute, PaymentNotice
 
 DISPUTED = "a payment is disputed with the bank that made it"
 OVERDUE = "an invoice is long overdue"
-OURS = frozenset({DISPUTED, OVERDUE})
 
 
 def settle(session: Session, organisation_id: uuid.UUID) -> None:
@@ -25,30 +24,29 @@ def settle(session: Session, organisation_id: uuid.UUID) -> None:
     earlier one wrote. Only notices may be written after this.
     """
     session.flush()
-    current = lock(session, organisation_id).frozen_reason
-    wanted = _reason(session, organisation_id)
-    if current == wanted or (current is not None and current not in OURS):
-        return
-    if wanted is not None:
-        ledger.freeze(session, organisation_id, wanted, author_id=None)
-    else:
-        ledger.unfreeze(
-            session,
-            organisation_id,
-            author_id=None,
-            reason="no dispute and no overdue invoice left",
-        )
-
-
-def _reason(session: Session, organisation_id: uuid.UUID) -> str | None:
+    lock(session, organisation_id)
     disputed = select(PaymentDispute.id).where(
         PaymentDispute.organisation_id == organisation_id, PaymentDispute.state == "open"
     )
-    if session.scalars(disputed).first() is not None:
-        return DISPUTED
+    is_disputed = session.scalars(disputed).first() is not None
+    _follow(session, organisation_id, "dispute", DISPUTED if is_disputed else None)
     overdue = select(PaymentNotice.id).where(
         PaymentNotice.organisation_id == organisation_id,
         PaymentNotice.kind == "invoice_overdue",
         PaymentNotice.cleared_at.is_(None),
     )
-    return OVERDUE if session.scalars(overdue).first() is not None else None
+    is_overdue = session.scalars(overdue).first() is not None
+    _follow(session, organisation_id, "overdue", OVERDUE if is_overdue else None)
+
+
+def _follow(session: Session, organisation_id: uuid.UUID, cause: Cause, reason: str | None) -> None:
+    if reason is not None:
+        ledger.freeze(session, organisation_id, reason, author_id=None, cause=cause)
+        return
+    ledger.unfreeze(
+        session,
+        organisation_id,
+        author_id=None,
+        reason="the dispute is decided" if cause == "dispute" else "no invoice is overdue",
+        causes=(cause,),
+    )

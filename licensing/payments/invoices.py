@@ -16,6 +16,7 @@ from licensing.db import now
 from licensing.ledger import Lot, LotSpend, Transfer
 from licensing.money import MICROS_PER_CENT, format_usd
 from licensing.payments import cards, freezes, notices, subscriptions, top_ups
+from licensing.payments.bill_tables import PaymentInvoice
 from licensing.payments.payloads import (
     INVOICE_KEY,
     TIER_KEY,
@@ -29,7 +30,7 @@ from licensing.payments.payloads import (
     text_of,
     time_of,
 )
-from licensing.payments.tables import PaymentInvoice, PaymentNotice
+from licensing.payments.tables import PaymentNotice
 
 NET_DAYS = 30
 GRACE = timedelta(days=5)  # money that was sent on the last day takes some days to arrive
@@ -43,6 +44,7 @@ STATES = {
 }
 RANK = {"started": 0, "open": 1, "uncollectible": 2, "paid": 3, "void": 3}
 ASKED_FOR = ("started", "open", "uncollectible")
+LATE = ("open", "uncollectible")
 ORGANISATIONS_AT_ONCE_MAX = 20
 
 
@@ -63,6 +65,7 @@ def in_debt(session: Session, at: datetime) -> list[uuid.UUID]:
     query = (
         select(Lot.organisation_id)
         .where(Lot.kind == "credit", Lot.remaining_micros < 0, Lot.organisation_id.not_in(billed))
+        .order_by(func.random())  # none that breaks off stands before the others for ever
         .limit(ORGANISATIONS_AT_ONCE_MAX)
     )
     return list(session.scalars(query))
@@ -141,26 +144,26 @@ def asked_again(session: Session, invoice_id: uuid.UUID) -> None:
         invoice.asked_at = now()
 
 
-def mark_overdue(session: Session, at: datetime) -> int:
-    """Tell of invoices long past their day, and keep new work back; return how many are new."""
+def overdue(session: Session, at: datetime) -> list[uuid.UUID]:
+    """Invoices long past their day of which nobody was told yet."""
     told_already = select(PaymentNotice.organisation_id).where(
         PaymentNotice.kind == "invoice_overdue", PaymentNotice.cleared_at.is_(None)
     )
-    query = (
-        select(PaymentInvoice)
-        .where(
-            PaymentInvoice.kind == "credit",
-            PaymentInvoice.state.in_(("open", "uncollectible")),
-            PaymentInvoice.due_at < at - GRACE,
-            PaymentInvoice.organisation_id.not_in(told_already),
-        )
-        .order_by(PaymentInvoice.organisation_id)
-    )  # wallets are locked in one order by everybody
-    late = list(session.scalars(query))
-    for invoice in late:
+    query = select(PaymentInvoice.id).where(
+        PaymentInvoice.kind == "credit",
+        PaymentInvoice.state.in_(LATE),
+        PaymentInvoice.due_at < at - GRACE,
+        PaymentInvoice.organisation_id.not_in(told_already),
+    )
+    return list(session.scalars(query))
+
+
+def mark_overdue(session: Session, invoice_id: uuid.UUID) -> None:
+    """Tell of one of them, unless it was paid meanwhile, and keep new work back."""
+    invoice = _lock(session, invoice_id)
+    if invoice is not None and invoice.state in LATE:
         _tell_overdue(session, invoice)
         freezes.settle(session, invoice.organisation_id)
-    return len(late)
 
 
 def _owed_at(session: Session, organisation_id: uuid.UUID, end: datetime) -> int:

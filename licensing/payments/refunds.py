@@ -242,12 +242,11 @@ def _move(session: Session, refund: PaymentRefund, payload: Payload) -> None:
 
 
 def _fail(session: Session, refund: PaymentRefund, failure: str) -> None:
-    transfer = ledger.top_up(
+    transfer = ledger.return_refund(
         session,
         refund.organisation_id,
-        refund.amount_micros,
-        key=f"refund-failed:{refund.id}",
-        author_id=None,
+        refund.transfer_id,
+        key=f"stripe:{refund.id}",
         note="A refund that the bank did not take",
     )
     refund.state, refund.failure, refund.resolved_at = "failed", failure, now()

@@ -12,8 +12,8 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from licensing.payments import subscriptions
+from licensing.payments.bill_tables import SeatSubscription
 from licensing.payments.payloads import Payload, id_of, inner, text_of, time_of
-from licensing.payments.tables import SeatSubscription
 
 OVER = frozenset({"released", "canceled", "completed"})
 

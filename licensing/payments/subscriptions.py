@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from licensing import plans, seats
 from licensing.errors import NotFound
 from licensing.payments import cards, notices
+from licensing.payments.bill_tables import SeatSubscription
 from licensing.payments.payloads import (
     ORGANISATION_KEY,
     TIER_KEY,
@@ -29,7 +30,6 @@ from licensing.payments.payloads import (
     text_of,
     time_of,
 )
-from licensing.payments.tables import SeatSubscription
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
 PAYING = frozenset({"active", "trialing", "past_due"})
@@ -74,9 +74,9 @@ def require_live(session: Session, organisation_id: uuid.UUID) -> SeatSubscripti
 
 
 def to_read(session: Session) -> list[str]:
-    """Subscriptions about which the provider has to be asked."""
+    """Subscriptions about which the provider has to be asked, by lot: none is always behind."""
     query = select(SeatSubscription.subscription_id).where(SeatSubscription.needs_reading)
-    return list(session.scalars(query))
+    return list(session.scalars(query.order_by(func.random())))
 
 
 def find(session: Session, subscription_id: str | None) -> SeatSubscription:

@@ -4,11 +4,26 @@ import uuid
 
 import pytest
 from factories import Team, team
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
-from licensing import agreements, ledger, moderation, usage
+from licensing import (
+    agreements,
+    appeals,
+    cases,
+    decisions,
+    evidence,
+    ledger,
+    looks,
+    moderation,
+    reports,
+    review_access,
+    usage,
+)
 from licensing.db import Database, now
+from licensing.decisions import Order
+from licensing.reports import Complaint
 
 # Each log, and a column of it.
 LOGS = {
@@ -17,6 +32,12 @@ LOGS = {
     "transfer": "note",
     "usage_line": "model",
     "verdict": "excerpt",
+    "decision": "reason",
+    "look": "reason",
+    "appeal": "words",
+    "report": "statement",
+    "evidence_step": "note",
+    "review_grant": "reason",
 }
 
 
@@ -93,3 +114,22 @@ def _write_one_of_each(database: Database, people: Team) -> None:
             source="rules:weapons-targeting",
             excerpt="...",
         )
+        _judge_one_of_each(session, people)
+
+
+def _judge_one_of_each(session: Session, people: Team) -> None:
+    case = session.scalars(select(cases.ReviewCase)).one()
+    appeals.file(session, people.creator, case.id, words="It was a toy.")
+    order = Order("block", "weapons", "It shows how to build one.")
+    decisions.decide(session, people.reviewer, case, order, effect="none")
+    looks.record(session, people.reviewer, case, "prompt", reason="To decide this case")
+    review_access.change(
+        session, people.owner, people.reviewer.id, is_given=True, reason="She was trained for it"
+    )
+    words = "This is a picture of my child."
+    complaint = Complaint(
+        "minors_sexual", words, "Ada", "ada@nord.example", link="https://nord.example/1"
+    )
+    report = reports.file_public(session, complaint, None)
+    locked = cases.access(session, people.id, report.case_id)
+    evidence.tick(session, people.reviewer, locked, "seen", note="")

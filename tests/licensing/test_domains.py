@@ -7,7 +7,7 @@ from factories import Team as People
 from factories import identity, team
 from sqlalchemy import update
 
-from licensing import domains, invites, plans, roster, seats
+from licensing import arrivals, domains, invites, plans, roster, seats
 from licensing.db import Database
 from licensing.domains import Domain, InvalidDomain, SeatPolicy
 from licensing.errors import Conflict, NotAllowed, NotFound
@@ -38,7 +38,7 @@ def proved(
 
 def arrive(database: Database, who: Identity) -> Member:
     with database.transaction() as session:
-        return invites.sign_in(session, who)
+        return arrivals.sign_in(session, who)
 
 
 def test_the_record_proves_the_domain_and_nothing_else_does(database: Database) -> None:
@@ -126,7 +126,7 @@ def test_an_invite_from_elsewhere_does_not_draw_people_of_a_domain_away(database
     joined = arrive(database, identity(email="n@nord.example"))
     assert (joined.organisation_id, joined.seated) == (people.id, False)
     with database.transaction() as session:
-        guest = invites.accept_invite(session, link, identity(email="guest@nord.example"))
+        guest = arrivals.accept_invite(session, link, identity(email="guest@nord.example"))
     assert guest.organisation_id == poachers.id, "who follows the link means it"
 
 

@@ -8,7 +8,7 @@ from factories import identity, member, team
 from racing import race
 from sqlalchemy import update
 
-from licensing import invites, roster, seats
+from licensing import arrivals, invites, roster, seats
 from licensing.db import Database, now
 from licensing.errors import Conflict, NotAllowed, NotFound
 from licensing.invites import InvalidEmail, Invite
@@ -26,10 +26,10 @@ def test_who_is_invited_joins_by_signing_in_with_that_address(database: Database
     invite(database, people.admin, " New.Person@Nord.Example ")
     who = identity("New Person", email="new.person@nord.example")
     with database.transaction() as session:
-        joined = invites.sign_in(session, who)
+        joined = arrivals.sign_in(session, who)
     assert (joined.organisation_id, joined.role, joined.seated) == (people.id, Role.CREATOR, True)
     with database.transaction() as session:
-        assert invites.sign_in(session, who).id == joined.id
+        assert arrivals.sign_in(session, who).id == joined.id
         assert invites.invites(session, people.id) == []
 
 
@@ -38,20 +38,20 @@ def test_an_address_that_the_provider_does_not_vouch_for_opens_nothing(database:
     invite(database, people.admin, "new@nord.example")
     claimed = Identity("https://sso.example", "s-1", "new@nord.example", False, "New")
     with database.transaction() as session, pytest.raises(NotAllowed, match="knows you"):
-        invites.sign_in(session, claimed)
+        arrivals.sign_in(session, claimed)
 
 
 def test_a_stranger_is_told_whom_to_ask(database: Database) -> None:
     team(database)
     with database.transaction() as session, pytest.raises(NotAllowed, match=r"invite x@y\.example"):
-        invites.sign_in(session, identity(email="x@y.example"))
+        arrivals.sign_in(session, identity(email="x@y.example"))
 
 
 def test_the_same_address_at_another_provider_is_another_person(database: Database) -> None:
     people = team(database)
     impostor = Identity("https://other.example", "1", people.owner.email, True, "Olga Owner")
     with database.transaction() as session, pytest.raises(NotAllowed):
-        invites.sign_in(session, impostor)
+        arrivals.sign_in(session, impostor)
 
 
 def test_signing_in_refreshes_name_and_address(database: Database) -> None:
@@ -60,11 +60,20 @@ def test_signing_in_refreshes_name_and_address(database: Database) -> None:
         people.creator.issuer, people.creator.subject, "NEW@nord.example", True, "Cleo Renamed"
     )
     with database.transaction() as session:
-        invites.sign_in(session, renamed)
+        arrivals.sign_in(session, renamed)
     with database.read() as session:
         fresh = seats.get_member(session, people.creator.id)
         assert fresh is not None
         assert (fresh.name, fresh.email) == ("Cleo Renamed", "new@nord.example")
+
+
+def test_an_address_that_nobody_vouches_for_replaces_none(database: Database) -> None:
+    people = team(database)
+    claimed = Identity(
+        people.creator.issuer, people.creator.subject, people.owner.email, False, "Cleo"
+    )
+    with database.transaction() as session:
+        assert arrivals.sign_in(session, claimed).email == people.creator.email
 
 
 def test_a_name_is_one_line_that_turns_nothing_around(database: Database) -> None:
@@ -75,7 +84,7 @@ def test_a_name_is_one_line_that_turns_nothing_around(database: Database) -> Non
         invites.invite(session, people.admin, email=who.email, role=Role.CREATOR, seated=False)
     for _ in range(2):  # the way in, and the next time
         with database.transaction() as session:
-            name = invites.sign_in(session, who).name
+            name = arrivals.sign_in(session, who).name
         assert name.startswith("Ada Subject: \u0645\u06cc\u200c\u062e xxx")
         assert len(name) == seats.NAME_CHARACTERS_MAX
 
@@ -86,21 +95,21 @@ def test_a_suspended_member_cannot_sign_in(database: Database) -> None:
         roster.suspend(session, people.admin, people.creator.id)
     who = Identity(people.creator.issuer, people.creator.subject, "c@x.example", True, "Cleo")
     with database.transaction() as session, pytest.raises(NotAllowed, match="suspended"):
-        invites.sign_in(session, who)
+        arrivals.sign_in(session, who)
 
 
 def test_a_link_lets_the_invited_address_in_and_no_other(database: Database) -> None:
     people = team(database)
     token = invite(database, people.admin, "ada@nord.example")
     with database.transaction() as session, pytest.raises(NotAllowed, match=r"ada@nord\.example"):
-        invites.accept_invite(session, token, identity(email="eve@nord.example"))
+        arrivals.accept_invite(session, token, identity(email="eve@nord.example"))
     who = identity("Ada", email="Ada@Nord.example")
     with database.transaction() as session:
-        joined = invites.accept_invite(session, token, who)
+        joined = arrivals.accept_invite(session, token, who)
     with database.transaction() as session:
-        assert invites.accept_invite(session, token, who).id == joined.id  # a double click
+        assert arrivals.accept_invite(session, token, who).id == joined.id  # a double click
     with database.transaction() as session, pytest.raises(NotFound):
-        invites.accept_invite(session, token, identity(email="ada@nord.example"))
+        arrivals.accept_invite(session, token, identity(email="ada@nord.example"))
 
 
 def test_links_are_unknown_revoked_or_run_out(database: Database) -> None:
@@ -117,7 +126,7 @@ def test_links_are_unknown_revoked_or_run_out(database: Database) -> None:
         )
     for token, email in ((revoked, "a"), (late, "b"), ("no such token", "c")):
         with database.transaction() as session, pytest.raises(NotFound, match="Ask for a new one"):
-            invites.accept_invite(session, token, identity(email=f"{email}@nord.example"))
+            arrivals.accept_invite(session, token, identity(email=f"{email}@nord.example"))
 
 
 def test_a_pending_invite_holds_its_seat_until_it_ends(database: Database) -> None:

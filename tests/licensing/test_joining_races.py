@@ -9,7 +9,7 @@ from factories import Team as People
 from factories import identity, member, team
 from racing import race
 
-from licensing import domains, invites, member_import, plans, roster, seats
+from licensing import arrivals, domains, invites, member_import, plans, roster, seats
 from licensing.actors import Directory
 from licensing.db import Database
 from licensing.domains import SeatPolicy
@@ -23,13 +23,13 @@ CEILING = 53  # fifty seats besides the three that the team has
 
 def by_domain(database: Database) -> None:
     with database.transaction() as session:
-        invites.sign_in(session, identity())
+        arrivals.sign_in(session, identity())
 
 
 def by_invite(database: Database, waiting: tuple[Invite, str]) -> None:
     invited, token = waiting
     with database.transaction() as session:
-        invites.accept_invite(session, token, identity(email=invited.email))
+        arrivals.accept_invite(session, token, identity(email=invited.email))
 
 
 def by_file(database: Database, people: People, number: int) -> None:
@@ -110,7 +110,7 @@ def test_one_person_in_many_tabs_is_one_member(database: Database) -> None:
 
     def come(_: int) -> uuid.UUID:
         with database.transaction() as session:
-            return invites.sign_in(session, who).id
+            return arrivals.sign_in(session, who).id
 
     assert len(set(race([partial(come, n) for n in range(12)]))) == 1
 
@@ -129,7 +129,7 @@ def test_one_person_invited_by_two_organisations_joins_one(database: Database) -
     def come(token: str) -> str:
         try:
             with database.transaction() as session:
-                invites.accept_invite(session, token, who)
+                arrivals.accept_invite(session, token, who)
         except AtelierError as error:
             return error.code
         return "in"

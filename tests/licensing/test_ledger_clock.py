@@ -8,8 +8,9 @@ from factories import team
 from sqlalchemy import func, select
 
 import licensing.db
-from licensing import ledger
+from licensing import ledger, prices
 from licensing.db import Database
+from licensing.errors import Conflict
 
 
 @pytest.mark.parametrize("year", [1999, 2099])
@@ -59,3 +60,26 @@ def test_a_jumping_clock_moves_no_money_and_ends_nothing(
         assert found.resolved_at is not None
         assert abs(found.resolved_at - truth) < near
         assert ledger.balance(session, people.id).settled_micros == 40
+
+
+@pytest.mark.parametrize("year", [1999, 2099])
+def test_what_is_past_for_a_price_list_is_the_databases_past(
+    database: Database, monkeypatch: pytest.MonkeyPatch, year: int
+) -> None:
+    class Jumped(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Jumped":
+            return cls(year, 2, 28, 23, 59, 59, tzinfo=tz)
+
+    monkeypatch.setattr(licensing.db, "datetime", Jumped)
+    with database.transaction() as session:
+        truth = session.scalars(select(func.clock_timestamp())).one()
+        listed = prices.in_force(session)
+
+        def add(name: str, effective_at: datetime) -> None:
+            dated = prices.PriceList(name, listed.per_image_micros, listed.sizes)
+            prices.add_version(session, dated, effective_at=effective_at, note="")
+
+        add("in an hour", truth + timedelta(hours=1))
+        with pytest.raises(Conflict, match="past"):
+            add("an hour ago", truth - timedelta(hours=1))

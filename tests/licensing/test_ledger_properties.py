@@ -50,6 +50,7 @@ class Pencil:
     owed: int = 0
     open: dict[uuid.UUID, int] = field(default_factory=dict)
     charged: dict[uuid.UUID, int] = field(default_factory=dict)
+    paid_back: dict[int, tuple[Lot, int]] = field(default_factory=dict)
     credit: int = 0
     frozen: str | None = None
 
@@ -204,13 +205,30 @@ class Wallet(RuleBasedStateMachine):
         amount = max(1, lot.amount * share // 100)
         most = min(lot.left, lot.amount - lot.returned, self.books.available)
         try:
-            self._refund(lot, amount)
+            refund_id = self._refund(lot, amount)
         except Conflict:
             assert amount > most
             return
         assert amount <= most
         lot.left -= amount
         lot.returned += amount
+        self.books.paid_back[refund_id] = (lot, amount)
+
+    @rule(data=st.data())
+    def return_refund(self, data: st.DataObject) -> None:
+        if not self.books.paid_back:
+            return
+        refund_id = data.draw(st.sampled_from(sorted(self.books.paid_back)))
+        lot, amount = self.books.paid_back.pop(refund_id)
+        before, owed = self.books.settled, self.books.owed
+        for _ in range(2):
+            ledger.return_refund(
+                self.session, self.people.id, refund_id, key=str(refund_id), note=""
+            )
+        self.books.owed -= min(owed, amount)
+        lot.returned -= amount
+        self._copy_lots()
+        assert self.books.settled == before + amount
 
     @rule(data=st.data(), share=st.integers(1, 100))
     def lose_a_dispute(self, data: st.DataObject, share: int) -> None:
@@ -221,11 +239,12 @@ class Wallet(RuleBasedStateMachine):
         amount = max(1, lot.amount * share // 100)
         key = uuid.uuid4().hex
         for _ in range(2):
-            ledger.chargeback(
+            made = ledger.chargeback(
                 self.session, self.people.id, amount, top_up_key=lot.key, key=key, note=""
             )
         self.books.take(amount, lot)
         lot.returned += amount
+        self.books.paid_back[made.id] = (lot, amount)
         self.books.frozen = "dispute"
 
     @rule(limit=st.integers(0, 300_000))
@@ -259,8 +278,8 @@ class Wallet(RuleBasedStateMachine):
         self.session.close()
         assert differences == []
 
-    def _refund(self, lot: Lot, amount: int) -> None:
-        ledger.refund_top_up(
+    def _refund(self, lot: Lot, amount: int) -> int:
+        made = ledger.refund_top_up(
             self.session,
             self.people.id,
             amount,
@@ -269,6 +288,7 @@ class Wallet(RuleBasedStateMachine):
             author_id=None,
             note="",
         )
+        return made.id
 
     def _copy_lots(self) -> None:
         found = self._read_lots()

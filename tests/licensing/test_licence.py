@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from inference import models
-from licensing import licence, model_switches
+from licensing import licence, licence_terms, model_switches
 from licensing.db import Database, now
 from licensing.errors import Conflict
 from licensing.licence import AttestationRequired, ModelRevoked
@@ -29,9 +29,9 @@ def may_run(database: Database, model_id: str = KREA, at: datetime | None = None
 
 
 def test_every_model_that_is_not_ours_needs_a_statement() -> None:
-    bound = {model.id for model in models.CATALOGUE if not licence.is_free(model.id)}
+    bound = {model.id for model in models.CATALOGUE if not licence_terms.is_free(model.id)}
     assert bound == {model.id for model in models.CATALOGUE if model.licence != "Apache-2.0"}
-    assert not licence.is_free("some-model-that-nobody-thought-of")
+    assert not licence_terms.is_free("some-model-that-nobody-thought-of")
 
 
 def test_without_a_statement_the_refusal_says_what_to_do(database: Database) -> None:

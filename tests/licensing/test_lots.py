@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime, timedelta
+from importlib import import_module
 
 import pytest
 from factories import Team, team
@@ -170,6 +171,21 @@ def test_what_open_holds_need_outlives_its_lot_until_they_are_resolved(database:
     assert remaining(database, people) == {"gift": 0}
 
 
+def test_a_wallet_that_needs_its_lot_keeps_no_other_from_its_turn(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("licensing.ledger.lots"), "WALLETS_AT_ONCE_MAX", 1)
+    two = [team(database, balance_micros=0) for _ in range(2)]
+    busy, idle = sorted(two, key=lambda one: one.id)
+    later = now() + 2 * TOMORROW
+    with database.transaction() as session:
+        for people in (busy, idle):
+            grant(session, people, 40, "gift", now() + TOMORROW)
+        hold(session, busy, 40)
+    with database.transaction() as session:
+        assert [entry.organisation_id for entry in ledger.expire_lots(session, later)] == [idle.id]
+
+
 def test_a_refund_goes_back_to_the_lots_that_paid(database: Database) -> None:
     people = team(database, balance_micros=0)
     with database.transaction() as session:
@@ -231,6 +247,33 @@ def test_a_top_up_goes_back_to_its_payer_as_far_as_it_is_left_and_free(database:
             )
     assert remaining(database, people) == {"pi_1": 300}
     assert balance(database, people) == Balance(300, 200)
+
+
+def test_a_refund_that_did_not_arrive_goes_back_to_the_lots_that_paid_it(
+    database: Database,
+) -> None:
+    people = team(database, balance_micros=0)
+    with database.transaction() as session:
+        grant(session, people, 100, "gift")
+        top_up(session, people, 1_000, "pi_1")
+
+        def refund(key: str) -> int:
+            return ledger.refund_top_up(
+                session, people.id, 1_000, top_up_key="pi_1", key=key, author_id=None, note=""
+            ).id
+
+        def back(refund_id: int, key: str) -> int:
+            return ledger.return_refund(session, people.id, refund_id, key=key, note="").id
+
+        refund_id = refund("re_1")
+        assert back(refund_id, "re_1") == back(refund_id, "re_1")
+        with pytest.raises(Conflict, match="has come back"):
+            back(refund_id, "re_2")
+        with pytest.raises(NotFound):
+            back(back(refund_id, "re_1"), "re_3")
+        back(refund("re_4"), "re_4")  # all of it can be paid back again, and come back again
+        assert ledger.balance(session, people.id) == Balance(1_100, 0)
+    assert remaining(database, people) == {"gift": 100, "pi_1": 1_000}
 
 
 def test_work_on_credit_is_owed_and_paid_from_the_next_top_up(database: Database) -> None:

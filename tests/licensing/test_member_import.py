@@ -5,7 +5,7 @@ from factories import Team as People
 from factories import identity, team
 from sqlalchemy import update
 
-from licensing import invites, member_import, plans, seat_history, seats, teams
+from licensing import arrivals, invites, member_import, plans, seat_history, seats, teams
 from licensing.db import Database, now
 from licensing.errors import NotAllowed
 from licensing.invites import Invite, TooManyInvites
@@ -95,7 +95,7 @@ def test_the_whole_file_is_invited_and_may_be_sent_again(database: Database) -> 
     assert taken == [4, 4]
     with database.transaction() as session:
         who = identity("Ada", email="a@x.example")
-        joined = invites.accept_invite(session, made[0][1], who)
+        joined = arrivals.accept_invite(session, made[0][1], who)
         assert (joined.team_id, joined.seated) == (film.id, True)
     with database.transaction() as session:
         again, none = member_import.carry_out(session, people.admin, content)

@@ -72,7 +72,7 @@ def test_any_text_gets_an_answer(prompt: str) -> None:
 @given(st.text(alphabet="\u200b\u00ad\u2060\u0301\ufe0f", max_size=4), st.integers(1, 3))
 def test_invisible_characters_hide_nothing(noise: str, times: int) -> None:
     hidden = noise.join("nude") + " " + noise.join("child")
-    assert check_prompt(hidden * times).category == "minors"
+    assert check_prompt(hidden * times).category == "minors_sexual"
 
 
 def test_verdicts_are_recorded_and_the_refused_ones_listed(database: Database) -> None:

@@ -8,7 +8,7 @@ import pytest
 from factories import Team, identity, member, team
 from racing import race
 
-from licensing import invites, roster, seat_history, seats
+from licensing import arrivals, invites, roster, seat_history, seats
 from licensing.db import Database
 from licensing.errors import Conflict, NotAllowed, NotFound
 from licensing.seats import Member, NoSeat, Page, Role, SeatCeilingReached, Status, may
@@ -80,7 +80,7 @@ def test_members_and_invites_racing_for_the_last_seats_share_them(database: Data
     def accept(index: int) -> bool:
         invited, token = waiting[index]
         with database.transaction() as session:
-            invites.accept_invite(session, token, identity(email=invited.email))
+            arrivals.accept_invite(session, token, identity(email=invited.email))
         return True
 
     def join() -> bool:

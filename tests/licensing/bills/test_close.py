@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from licensing import bills, ledger, usage
 from licensing.audit import audit
-from licensing.bills import BillFile, BillMonth, BooksDiffer
+from licensing.bills import BillFile, BillMonth, BooksDiffer, ClockJumped
 from licensing.db import Database
 from licensing.errors import Conflict, NotFound
 
@@ -326,3 +326,66 @@ def test_balances_lead_from_month_to_month(database: Database) -> None:
     november, december = close(database, people), close(database, people, 12)
     assert november.closing_micros == december.opening_micros
     assert december.closing_micros == (december.opening_micros or 0) - 45_000
+
+
+@pytest.mark.parametrize("days", [-400, 400])
+def test_a_clock_that_jumped_closes_nothing_until_somebody_vouches_for_it(
+    database: Database, days: int
+) -> None:
+    people = team(database)
+    use(database, people.creator)
+    assert bills.close_due(database, NOVEMBER) == []  # the clock is looked at
+    moved = text("UPDATE bill_clock SET seen_at = seen_at + CAST(:by AS interval)")
+    with database.transaction() as session:
+        session.execute(moved, {"by": f"{days} days"})
+    for attempt in (
+        lambda: bills.close_due(database, DECEMBER + timedelta(hours=3)),
+        lambda: close(database, people),
+        lambda: bills.close_due(database, DECEMBER + timedelta(hours=3)),
+    ):
+        with pytest.raises(ClockJumped, match="--clock-is-right"):
+            attempt()
+    with database.read() as session:
+        assert bills.find_month(session, people.id, 2025, 11) is None
+    vouched = bills.close_month(database, people.id, 2025, 11, clock_is_right=True)
+    assert vouched.lines == 1
+    assert [bill.starts_on.month for bill in bills.close_due(database, NOVEMBER)] == []
+    assert close(database, people, 12).closed_at is not None
+
+
+def test_a_jump_that_is_put_back_leaves_nothing_behind(database: Database) -> None:
+    people = team(database)
+    bills.close_due(database, NOVEMBER)
+    moved = text("UPDATE bill_clock SET seen_at = seen_at + CAST(:by AS interval)")
+    for by in ("400 days", "-400 days"):
+        with database.transaction() as session:
+            session.execute(moved, {"by": by})
+    assert close(database, people).closed_at is not None
+
+
+def test_a_bill_for_seats_that_was_heard_of_late_is_in_the_open_month(database: Database) -> None:
+    people = team(database)
+    invoice = text(
+        "INSERT INTO payment_invoice (id, organisation_id, kind, amount_micros, state, invoice_id,"
+        " created_at, asked_at) VALUES (gen_random_uuid(), :id, 'seats', 120000000, :state, :name,"
+        " :at, now())"
+    )
+
+    def seats(month: datetime) -> list[str]:
+        return [
+            row["InvoiceId"]
+            for row in rows(file(database, people.id, month, "focus-1.4.csv"))
+            if row["SkuId"] == "seats" and row["ChargeCategory"] == "Purchase"
+        ]
+
+    with database.transaction() as session:
+        for name, state in (("in_1", "open"), ("in_2", "started")):
+            session.execute(
+                invoice, {"id": people.id, "name": name, "state": state, "at": NOVEMBER}
+            )
+    close(database, people)
+    with database.transaction() as session:
+        session.execute(invoice, {"id": people.id, "name": "in_3", "state": "open", "at": NOVEMBER})
+        session.execute(text("UPDATE payment_invoice SET state = 'open' WHERE invoice_id = 'in_2'"))
+    assert seats(NOVEMBER) == ["in_1"]
+    assert sorted(seats(DECEMBER)) == ["in_2", "in_3"]
