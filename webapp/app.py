@@ -28,8 +28,12 @@ from webapp import (
     identity,
     keys,
     licence,
+    loras,
     media,
     payments,
+    picture_report,
+    refusals,
+    report,
     stream,
     stripe_webhook,
     verify,
@@ -37,6 +41,7 @@ from webapp import (
 from webapp.api import v1
 from webapp.door import Door, Streams, watch
 from webapp.payment_settings import STANDIN_PATH
+from webapp.reminders import keep_reminding
 from webapp.scim.application import build_scim
 from webapp.scim.service import PATH as SCIM_PATH
 from webapp.security import Guard, ResponseHeaders
@@ -58,6 +63,9 @@ def create_app(settings: Settings, *, with_pages: bool = True) -> FastAPI:
 
     Without its pages it imports no Gradio: enough to try sign-in, media and streams.
     """
+    problem = health.rules_problem()
+    if problem is not None:
+        raise SettingsProblem(f"{problem} Reinstall Atelier.")
     studio = build_studio(settings)
     streams = Streams()
     has_standin = settings.payments is not None and settings.payments.is_standin
@@ -69,6 +77,7 @@ def create_app(settings: Settings, *, with_pages: bool = True) -> FastAPI:
             asyncio.create_task(watch(studio, streams)),
             asyncio.create_task(keep_renewing(studio, app.state.clients)),
             asyncio.create_task(payments.keep_paying(studio)),
+            asyncio.create_task(keep_reminding(studio)),
         ]
         # A mounted application's own lifespan is run by nobody but us.
         async with standin.router.lifespan_context(standin) if standin else nullcontext():
@@ -113,7 +122,18 @@ def build_studio(settings: Settings) -> Studio:
 def _add_routes(app: FastAPI, studio: Studio) -> None:
     for module in (health, sign_in, backchannel, agreements, licence, stripe_webhook):
         app.include_router(module.router)
-    for routed in (stream, media, gallery, keys, verify, v1):
+    for routed in (
+        stream,
+        media,
+        gallery,
+        keys,
+        loras,
+        refusals,
+        picture_report,
+        verify,
+        report,
+        v1,
+    ):
         app.include_router(routed.routes(studio))
     app.add_api_route("/", _home)
     # The page library links this address from every page.

@@ -24,7 +24,9 @@ def close_month(chosen: argparse.Namespace, database: Database, _: Path) -> Line
     year, month = bills.read_month(chosen.month)
     said: Lines = []
     for organisation in _organisations(database, chosen.organisation):
-        bill = bills.close_month(database, organisation.id, year, month)
+        bill = bills.close_month(
+            database, organisation.id, year, month, clock_is_right=chosen.clock_is_right
+        )
         with database.read() as session:
             files = bills.files(session, organisation.id, year, month)
         said.append(

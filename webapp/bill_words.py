@@ -15,6 +15,11 @@ def add_parsers(commands: "Subcommands") -> None:
     close = commands.add_parser("close-month", help="close a month's bill for ever")
     close.add_argument("month", metavar="YYYY-MM", help="a month that has ended (UTC)")
     close.add_argument("--organisation", metavar="ID", help="this one alone; else everybody's")
+    close.add_argument(
+        "--clock-is-right",
+        action="store_true",
+        help="the database's clock moved far since it was last looked at, and it is right",
+    )
     export = commands.add_parser("export", help="write a month's bill into files")
     export.add_argument("month", metavar="YYYY-MM")
     export.add_argument("--organisation", metavar="ID", help="needed where there are several")

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from licensing.errors import AtelierError
-from webapp import operator_words
+from webapp import log_words, operator_words
 from webapp.host import lifeline
 from webapp.host.premises import LISTENER_VARIABLE, CannotRun, bind, locked, prepare_folder
 from webapp.settings import Settings, SettingsProblem, read_settings
@@ -93,7 +93,9 @@ def _migrate(_: argparse.Namespace) -> None:
     print("The database is at the newest migration.")
 
 
-def _audit(_: argparse.Namespace) -> int:
+def _audit(chosen: argparse.Namespace) -> int:
+    if chosen.action is not None:
+        return _audit_log(chosen)
     from licensing.audit import audit
     from licensing.db import connect
 
@@ -109,8 +111,30 @@ def _audit(_: argparse.Namespace) -> int:
     return 1 if differences else 0
 
 
+def _audit_log(chosen: argparse.Namespace) -> int:
+    from inference.settings import papers_folder
+    from licensing.db import connect
+    from webapp import log_commands
+
+    if chosen.action == "verify" and chosen.offline is not None:  # needs nothing of a studio
+        told = log_commands.verify_offline(chosen)
+    else:
+        settings = read_settings(os.environ)
+        with _database_url(settings) as url:
+            database = connect(url)
+            try:
+                told = log_commands.ACTIONS[chosen.action](
+                    chosen, database, papers_folder(settings.state)
+                )
+            finally:
+                database.dispose()
+    for line in told.lines:
+        print(line)
+    return 0 if told.is_sound else 1
+
+
 def _render(chosen: argparse.Namespace) -> None:
-    from inference.render_command import RenderOrder, render_to_files
+    from inference.render_command import LoraFile, RenderOrder, render_to_files
 
     settings = read_settings(os.environ)
     order = RenderOrder(
@@ -123,6 +147,7 @@ def _render(chosen: argparse.Namespace) -> None:
         width=chosen.width,
         height=chosen.height,
         images=chosen.images,
+        loras=tuple(LoraFile.parse(written) for written in chosen.lora),
     )
     for path in render_to_files(order, lambda line: print(line, file=sys.stderr)):
         print(path)
@@ -135,6 +160,7 @@ def _operate(chosen: argparse.Namespace) -> None:
     settings = read_settings(os.environ)
     with _database_url(settings) as url:
         database = connect(url)
+        chosen.state = settings.state
         try:
             for line in VERBS[chosen.command](chosen, database, settings.weights):
                 print(line)
@@ -196,9 +222,9 @@ def _parser() -> argparse.ArgumentParser:
         "worker": "run one worker alone",
         "beat": "run the sweep that repairs lost jobs",
         "migrate": "bring the database to the newest migration",
-        "audit": "add up every account again and name the first difference",
     }.items():
         commands.add_parser(name, help=words)
+    log_words.add_parsers(commands)
     operator_words.add_parsers(commands)
     render = commands.add_parser("render", help="make a picture without database or browser")
     render.add_argument("prompt")
@@ -207,6 +233,13 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--width", type=int)
     render.add_argument("--height", type=int)
     render.add_argument("--images", type=int, default=1)
+    render.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="draw with a LoRA, at strength 1 if none is given; may be repeated",
+    )
     render.add_argument("--out", type=Path, default=Path("picture.png"))
     return parser
 

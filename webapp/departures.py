@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from inference import estates
 from inference.estates import Estate
 from inference.generations import Generation
-from licensing import actors, departures
+from licensing import actors, chain, departures
 from licensing.actors import Actor
 from licensing.errors import Conflict
 from licensing.seats import Member
@@ -74,6 +74,7 @@ def export(studio: Studio, actor: Actor, member_id: uuid.UUID) -> tuple[Member, 
 def erase(studio: Studio, actor: Actor, member_id: uuid.UUID) -> int:
     """Erase a removed member's pictures, prompts, name and address; return how many pictures went.
 
+    What they wrote goes out of the records of moderation, too, but for locked evidence.
     Generations, usage lines and the ledger keep their rows, and bills the name that they were
     written with. Raises `NotFound`, `NotAllowed`, and `Conflict` for who is not removed or has a
     job that has not stopped yet.
@@ -90,6 +91,7 @@ def erase(studio: Studio, actor: Actor, member_id: uuid.UUID) -> int:
             if is_last:
                 words = f"{count} pictures"
                 actors.record(session, actor, "pictures_erased", member=member, detail=words)
+                chain.forget(session, member.organisation_id, member.id)
                 departures.forget(session, actor, member)
         for key in erased.keys:
             studio.storage.delete(key)

@@ -14,8 +14,20 @@ from sqlalchemy.orm import Session
 from inference import generations, lifecycle, models, presence, queue, request
 from inference.generations import Generation
 from inference.models import Model, ModelUnavailable
-from inference.request import GenerationRequest
-from licensing import agreements, budgets, ledger, licence, moderation, prices, seats
+from inference.request import GenerationRequest, InvalidRequest
+from licensing import (
+    abuse,
+    adapters,
+    agreements,
+    budgets,
+    ledger,
+    licence,
+    moderation,
+    policy,
+    prices,
+    seats,
+)
+from licensing.adapters import AdapterNotReady
 from licensing.errors import NotFound
 from licensing.moderation import PromptRefused, PromptVerdict
 from licensing.prices import Quote
@@ -36,14 +48,15 @@ def submit(
     `fields` are those of `inference.request.parse`, plus `model` (an id of the catalogue) and
     `project` (a tag for the bill, or nothing). `api_key_id` names the key that the request came
     with. Raises `NoSeat`, `AgreementRequired`, `ModelUnavailable`, `LicenceProblem`,
-    `InvalidRequest`, `PromptRefused`, `BudgetExceeded`, `InsufficientBalance`, `WalletFrozen`,
-    `TooManyInFlight` and `Conflict`, each with nothing charged.
+    `InvalidRequest`, `PromptRefused`, `CoolOff`, `GenerationStopped`, `BudgetExceeded`,
+    `InsufficientBalance`, `WalletFrozen`, `TooManyInFlight` and `Conflict`, each with nothing
+    charged.
     """
     seats.require_seat(member)
     model = models.find(fields.get("model"))
-    asked = request.parse(fields, model)
+    asked = request.parse(_with_files(studio, member, fields, model), model)
     project = request.parse_project(fields)
-    verdict = moderation.check_prompt(asked.prompt)
+    verdict = _judge(studio, member, asked)
     if verdict.action == "block":
         _refuse(studio, member, asked, verdict)
     with studio.database.transaction() as session:
@@ -60,8 +73,9 @@ def submit(
         )
         if is_new:
             _require_still_seated(session, member)
+            abuse.require_calm(session, member.id)
             _require_runnable(studio, session, model)
-            _record_unless_allowed(session, member, asked, verdict, job.id)
+            _record_if_judged(session, member, asked, verdict, job.id)
             _reserve(session, job)
     if is_new:
         queue.enqueue(studio.celery, job.id, job.model)
@@ -69,9 +83,10 @@ def submit(
 
 
 def quote(session: Session, fields: Mapping[str, object]) -> Quote:
-    """Price what the form says now; the prompt and the seed cost nothing. Raises as `submit`."""
+    """Price what the form says now; prompt, seed and LoRAs cost nothing. Raises as `submit`."""
     model = models.find(fields.get("model"))
-    return _price(session, model, request.parse({**fields, "prompt": "any", "seed": 0}, model))
+    anyhow = {**fields, "prompt": "any", "seed": 0, "adapters": None}
+    return _price(session, model, request.parse(anyhow, model))
 
 
 def cancel(studio: Studio, member: Member, generation_id: object) -> Generation:
@@ -92,10 +107,37 @@ def job_id(given: object) -> uuid.UUID:
         raise NotFound("There is no such generation.") from error
 
 
+def _with_files(
+    studio: Studio, member: Member, fields: Mapping[str, object], model: Model
+) -> Mapping[str, object]:
+    """Name the files of the LoRAs that were chosen; they are the team's own and have passed."""
+    choices = request.adapter_choices(fields)
+    try:
+        with studio.database.read() as session:
+            files = [
+                adapters.choose(session, member.organisation_id, named, model.worker_class).sha256
+                for named, _ in choices
+            ]
+    except AdapterNotReady as error:
+        raise InvalidRequest("adapters", error.message) from error
+    chosen = zip(files, choices, strict=True)
+    return {
+        **fields,
+        "adapters": [{"lora": file, "strength": strength} for file, (_, strength) in chosen],
+    }
+
+
 def _price(session: Session, model: Model, asked: GenerationRequest) -> Quote:
     return prices.quote(
         session, model.price_class, width=asked.width, height=asked.height, images=asked.images
     )
+
+
+def _judge(studio: Studio, member: Member, asked: GenerationRequest) -> PromptVerdict:
+    """Hold the prompt against the policy, as strict as the organisation made it."""
+    with studio.database.read() as session:
+        tightened = policy.tightened(session, member.organisation_id)
+    return moderation.check_prompt(asked.prompt, tightened)
 
 
 def _refuse(
@@ -104,19 +146,19 @@ def _refuse(
     """Record the refusal for the reviewer, then say it: the record must outlive the error."""
     with studio.database.transaction() as session:
         agreements.require_accepted(session, member.id)
-        _record_unless_allowed(session, member, asked, verdict, None)
+        _record_if_judged(session, member, asked, verdict, None)
     raise PromptRefused(verdict)
 
 
-def _record_unless_allowed(
+def _record_if_judged(
     session: Session,
     member: Member,
     asked: GenerationRequest,
     verdict: PromptVerdict,
     generation_id: uuid.UUID | None,
 ) -> None:
-    if verdict.action == "allow":
-        return
+    if verdict.category is None:
+        return  # simply allowed: nothing to note
     moderation.record(
         session,
         organisation_id=member.organisation_id,
@@ -145,7 +187,7 @@ def _require_runnable(studio: Studio, session: Session, model: Model) -> None:
 
 
 def _reserve(session: Session, job: Generation) -> None:
-    """Count the job in its budgets, then hold its price: the wallet is the last lock."""
+    """Count the job in its budgets, then hold its price and commit: the wallet is the last lock."""
     budgets.reserve(
         session,
         organisation_id=job.organisation_id,
@@ -155,7 +197,7 @@ def _reserve(session: Session, job: Generation) -> None:
         generation_id=job.id,
         amount_micros=job.price_micros,
     )
-    ledger.hold(
+    ledger.hold_and_commit(
         session,
         organisation_id=job.organisation_id,
         member_id=job.member_id,

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from licensing import ledger, seats
 from licensing.db import Database
-from licensing.errors import NotFound
+from licensing.errors import Conflict, NotFound
 from licensing.money import format_usd, parse_usd
 from licensing.seats import Organisation
 
@@ -84,10 +84,16 @@ def freeze(chosen: argparse.Namespace, database: Database, _: Path) -> Lines:
 
 
 def unfreeze(chosen: argparse.Namespace, database: Database, _: Path) -> Lines:
-    """Let new work begin again."""
+    """Let new work begin again, unless a dispute or an invoice stands against it."""
     with database.transaction() as session:
         organisation = seats.find_organisation(session, chosen.organisation)
-        ledger.unfreeze(session, organisation.id, author_id=None, reason=_reason(chosen))
+        lifted = ledger.unfreeze(session, organisation.id, author_id=None, reason=_reason(chosen))
+        left = ledger.balance(session, organisation.id).frozen_reason
+        if left is not None and not lifted:
+            raise Conflict(
+                f"Nothing was lifted: {left}. That ends by itself, when the bank has decided or "
+                "the invoice is paid."
+            )
         return [_standing(session, organisation)]
 
 

@@ -1,4 +1,4 @@
-"""What the operator says about licences by the command: attest, revoke-model, restore-model, plan.
+"""What the operator says about licences and policy by the command: attest, revoke-model and more.
 
 Each function gets the parsed words and a database, calls one function and returns the lines to
 print. `webapp.cli` opens the database; `webapp.operator_words` has the words.
@@ -9,10 +9,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from inference import models, withdrawal
-from licensing import documents, licence, plans, seats
+from inference.adapter_files import AdapterFiles
+from licensing import documents, licence, plans, policy, seats
 from licensing.db import Database
 from licensing.errors import Conflict, NotFound
-from webapp import bill_commands, money_commands, payment_commands, price_commands
+from webapp import (
+    bill_commands,
+    block_commands,
+    money_commands,
+    payment_commands,
+    price_commands,
+    review_commands,
+)
 
 Lines = list[str]
 Command = Callable[[argparse.Namespace, Database, Path], Lines]
@@ -65,6 +73,9 @@ def revoke_model(chosen: argparse.Namespace, database: Database, weights: Path) 
         gone = withdrawal.delete_weights(database, chosen.model, weights, given_by=chosen.by)
         said += [f"Deleted {path}" for path in gone.deleted] or ["No files of it lie here."]
         said += gone.kept
+        files = AdapterFiles(chosen.state / "adapters")
+        loras = withdrawal.delete_loras(database, chosen.model, files)
+        said += [f"Deleted {loras} LoRAs that teams had brought."] if loras else []
         said.append("Restart the workers: one that has loaded it keeps it in memory until then.")
     return said
 
@@ -110,14 +121,32 @@ def document(chosen: argparse.Namespace, database: Database, _: Path) -> Lines:
     return [f"On file for {organisation.name}: {made.title}, version {made.version}."]
 
 
+def tighten_policy(chosen: argparse.Namespace, database: Database, _: Path) -> Lines:
+    """Show how strict an organisation is, after changing a category if that was asked."""
+    with database.transaction() as session:
+        organisation = seats.find_organisation(session, chosen.organisation)
+        if chosen.category:
+            policy.tighten_as_operator(
+                session, organisation.id, chosen.category, chosen.action, reason=chosen.reason
+            )
+        standings = policy.standings(session, organisation.id)
+    return [
+        f"{one.category.id:20} {one.action}" + (" (stricter)" if one.is_tightened else "")
+        for one in standings
+    ]
+
+
 COMMANDS: Mapping[str, Command] = {
     "attest": attest,
     "revoke-model": revoke_model,
     "restore-model": restore_model,
     "plan": plan,
+    "policy": tighten_policy,
     "document": document,
     **money_commands.COMMANDS,
     **price_commands.COMMANDS,
     **bill_commands.COMMANDS,
+    **block_commands.COMMANDS,
     **payment_commands.COMMANDS,
+    **review_commands.COMMANDS,
 }

@@ -6,7 +6,7 @@ import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webapp import bill_words, money_words, price_words
+from webapp import bill_words, block_words, money_words, price_words, review_words
 
 if TYPE_CHECKING:
     Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
@@ -16,11 +16,14 @@ NAMES = (
     "revoke-model",
     "restore-model",
     "plan",
+    "policy",
     "document",
     "payments",
     *money_words.NAMES,
     *price_words.NAMES,
     *bill_words.NAMES,
+    *block_words.NAMES,
+    *review_words.NAMES,
 )
 
 
@@ -51,6 +54,11 @@ def add_parsers(commands: "Subcommands") -> None:
     plan.add_argument("organisation")
     plan.add_argument("--tier")
     plan.add_argument("--seats", type=int)
+    policy = commands.add_parser("policy", help="show how strict prompts are judged, or tighten it")
+    policy.add_argument("organisation")
+    policy.add_argument("category", nargs="?")
+    policy.add_argument("action", nargs="?", choices=("label", "review", "block"), default="block")
+    policy.add_argument("--reason", default="", help="why, for whoever asks later")
     document = commands.add_parser("document", help="put a DPA, SLA or terms on file")
     document.add_argument("organisation")
     document.add_argument("kind", choices=("custom-terms", "dpa", "sla"))
@@ -65,7 +73,9 @@ def add_parsers(commands: "Subcommands") -> None:
     payments.add_argument("--all", action="store_true", help="list what was applied, too")
     money_words.add_parsers(commands, _login())
     bill_words.add_parsers(commands)
+    block_words.add_parsers(commands)
     price_words.add_parsers(commands)
+    review_words.add_parsers(commands, _login())
 
 
 def _login() -> str:

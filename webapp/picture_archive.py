@@ -76,6 +76,7 @@ def _describe(generation: Generation, picture: Picture, *, is_there: bool) -> di
         "width": picture.width,
         "height": picture.height,
         "seed": picture_seed(asked, picture.index),
+        "adapters": [{"lora": use.sha256, "strength": use.strength} for use in asked.adapters],
         "project": generation.project,
         "sha256": picture.sha256,
     }

@@ -12,15 +12,21 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from inference import adapter_files
+from inference.safety.uploads import FILE_BYTES_MAX
 from licensing.errors import AtelierError, NotAllowed, NotFound
-from webapp import verify
+from webapp import bringing, report, verify
 from webapp.door import PAGES
 from webapp.errors import PROGRAM_PATHS, answer
 from webapp.settings import Settings, is_loopback
 
 BODY_BYTES_MAX = 1_048_576  # prompts and forms are kilobytes
 # The routes that take a file; a form around it adds a little.
-UPLOAD_BYTES_MAX = {verify.PATH: verify.FILE_BYTES_MAX + 4096}
+UPLOAD_BYTES_MAX = {
+    verify.PATH: FILE_BYTES_MAX + 4096,
+    bringing.PATH: adapter_files.FILE_BYTES_MAX,
+    report.PATH: FILE_BYTES_MAX + 65_536,
+}
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 HEALTH_PATH = "/healthz"  # asked by load balancers under an address of their own
 

@@ -70,6 +70,8 @@ class Settings:
     mail: MailServer | None
     dns_servers: tuple[tuple[str, int], ...]
     payments: PaymentSettings | None  # None: no payments
+    safety_contact: str | None  # an address for reports, shown on the take-down form
+    hotline: str | None  # whom reviewers report to, as they should read it
 
     @property
     def is_https(self) -> bool:
@@ -106,6 +108,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         mail=_mail(environ),
         dns_servers=_dns_servers(environ),
         payments=_payments(environ, host, url, providers),
+        safety_contact=environ.get("ATELIER_SAFETY_CONTACT") or None,
+        hotline=environ.get("ATELIER_HOTLINE") or None,
     )
 
 

@@ -14,14 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from inference.provenance.papers import open_papers
-from inference.provenance.proof import Evidence, Unreadable, examine
+from inference.provenance.proof import Evidence, examine
+from inference.safety.uploads import UploadRefused
 from inference.settings import papers_folder
 from licensing.errors import AtelierError
 from webapp.pages import page
 from webapp.studio import Studio
 
 PATH = "/verify"
-FILE_BYTES_MAX = 20 * 1_048_576  # a PNG of the largest picture made here has half of it
 AT_ONCE_MAX = 2
 WAIT_SECONDS_MAX = 10
 
@@ -51,7 +51,7 @@ def routes(studio: Studio) -> APIRouter:
             name, content = given.filename, await given.read()
         try:
             evidence = await run_in_threadpool(_examine, studio, looking, content)
-        except (Unreadable, Busy) as error:
+        except (UploadRefused, Busy) as error:
             return _refuse(name, error.message, error.status)
         return page("verify.html", evidence=evidence, name=name, problem="")
 

@@ -7,6 +7,8 @@ from sqlalchemy import select, text
 
 from inference import presence
 from inference.generations import Generation
+from licensing import adapters
+from licensing.adapters import Brought
 
 
 def worker_is_there(studio: Running, *, is_there: bool) -> None:
@@ -31,3 +33,29 @@ def open_page(context: BrowserContext, work: Work) -> Page:
     page.wait_for_selector(".feed[data-state=ready]")
     page.wait_for_selector("#price strong")
     return page
+
+
+def bring_lora(work: Work, name: str, number: int, triggers: str = "") -> str:
+    """Put a LoRA on the team's shelf that passed its check; returns its SHA-256."""
+    sha256 = f"{number:064x}"
+    brought = Brought(sha256, 4_200_000, "pocket", "peft", 12, 16)
+    with work.running.database.transaction() as session:
+        adapter, _ = adapters.bring(session, work.member, brought, name=name, triggers=triggers)
+        claimed = adapters.claim(session, adapter.id, "played by a test")
+        assert claimed is not None
+        adapters.judge(
+            session,
+            claimed,
+            action="allow",
+            category=None,
+            score=0.0,
+            source="played",
+            grid="grid-1",
+        )
+    return sha256
+
+
+def choose_lora(page: Page, name: str) -> None:
+    page.locator(".lora-add summary").click()
+    page.get_by_role("checkbox", name=name, exact=True).check()
+    page.keyboard.press("Escape")

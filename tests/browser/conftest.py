@@ -4,6 +4,7 @@ The page fixture watches: a request to anywhere but the studio, a script error o
 content security policy fails the test that caused it.
 """
 
+import asyncio
 import os
 import shutil
 import uuid
@@ -16,6 +17,7 @@ import pytest
 from at_create import open_page, worker_is_there
 from atelier_at_work import Work, agree
 from factories import team
+from fastapi import FastAPI
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 from psycopg import sql
 from running import Running, free_port, serve
@@ -23,7 +25,7 @@ from running import Running, free_port, serve
 from webapp.app import create_app
 from webapp.host.servers import Server
 from webapp.identity import cookie_name
-from webapp.settings import read_settings
+from webapp.settings import Settings, read_settings
 from webapp.sso import sessions
 from webapp.sso.sessions import ProviderSession
 
@@ -50,10 +52,15 @@ def studio(
             "BROKER_URL": broker_url,
         }
     )
-    app = create_app(settings)
+    app = asyncio.run(built(settings))
     with ExitStack() as stack:
         stack.enter_context(serve(app, port))
         yield Running(settings, app, stack)
+
+
+async def built(settings: Settings) -> FastAPI:
+    """Build the app in a loop: where none runs, Gradio opens one a lock and closes none."""
+    return create_app(settings)
 
 
 def new_database(postgres: Server) -> str:
@@ -67,9 +74,13 @@ def new_database(postgres: Server) -> str:
     return postgres.url.replace("/atelier?", f"/{name}?")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Headless Chromium that can resolve no name but this machine's."""
+    """Headless Chromium that can resolve no name but this machine's.
+
+    One a file: while Playwright lives, its event loop counts as this thread's running one, and
+    a test of another room that comes after could not start its own.
+    """
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if path is None and "CI" not in os.environ:
         pytest.skip("no Chromium on this machine: install the package `chromium`")

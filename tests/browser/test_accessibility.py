@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from at_create import newest
+from at_create import bring_lora, choose_lora, newest
 from at_desk import become, open_desk
 from atelier_at_work import Work, agree
 from factories import Team, team
@@ -107,19 +107,25 @@ def test_the_pages_before_and_beside_the_studio(stranger: Page, studio: Running,
 
 def test_the_agreements(context: BrowserContext, work: Work, scheme: str, axe: str) -> None:
     page = painted(context, scheme)
-    for path in ("/agreements", "/licence", "/keys", "/verify"):
+    bring_lora(work, "Ink wash", 1, "inkwash")
+    for path in ("/agreements", "/licence", "/keys", "/loras", "/verify", "/refusals", "/report"):
         page.goto(f"{work.running.settings.url}{path}")
         assert_accessible(page, axe)
 
 
 def test_the_creator_page(context: BrowserContext, work: Work, scheme: str, axe: str) -> None:
     page = painted(context, scheme)
+    bring_lora(work, "Ink wash", 1, "inkwash")
     page.goto(f"{work.running.settings.url}/create")
     page.wait_for_selector(".feed[data-state=ready]")
     page.wait_for_selector("#price strong")
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("#prompt-error .field-error")).to_be_visible()
     assert_accessible(page, axe)
+    choose_lora(page, "Ink wash")
+    page.locator(".lora-add summary").click()
+    assert_accessible(page, axe)
+    page.keyboard.press("Escape")
     work.finished("a red apple", images=2)
     expect(page.locator(".stage .picture")).to_have_count(2)
     page.locator("#model summary").click()
@@ -138,7 +144,8 @@ def test_the_desks(
     finance = ("/finance", "/finance?by=generation", "/finance?view=balance", "/finance?view=bills")
     views = ("groups", "plan", "joining", "access", "people")
     team = [f"/team?view={view}" for view in views]
-    for path in (*finance, "/review", *team):
+    review = ("/review", "/review?view=numbers", "/review?view=access")
+    for path in (*finance, *review, *team):
         page.goto(f"{studio.settings.url}{path}")
         page.wait_for_selector("[data-view]:not([aria-busy])")
         assert_accessible(page, axe)

@@ -4,7 +4,6 @@ import httpx2
 import pytest
 from desks import open_for
 from factories import team
-from playwright.sync_api import Browser
 from running import Running
 
 from licensing.seats import Page
@@ -12,11 +11,8 @@ from webapp.identity import cookie_name
 
 
 @pytest.fixture
-def owner(chromium: Browser, studio: Running) -> httpx2.Client:  # noqa: ARG001 - see below
-    """An owner's browser: every page opens.
-
-    Chromium's driver runs an event loop; Gradio, built without one, leaves dozens unclosed.
-    """
+def owner(studio: Running) -> httpx2.Client:
+    """An owner's browser: every page opens."""
     browser = studio.browser()
     owner = team(studio.database).owner
     browser.cookies.set(cookie_name(studio.settings), open_for(studio, owner))

@@ -1,14 +1,17 @@
 """The creator reads in a sentence why nothing can be generated, where they wanted to do it."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from at_create import open_page
+from at_desk import become, open_desk
 from atelier_at_work import Work
 from playwright.sync_api import BrowserContext, Page, expect
 
 from licensing import licence, model_switches, roster, seats
-from licensing.seats import Role
+from licensing.db import now
+from licensing.seats import Member, Organisation, Role
 
 pytestmark = pytest.mark.browser
 
@@ -61,19 +64,58 @@ def test_a_model_without_its_statement_says_what_to_do(context: BrowserContext, 
     expect(card).to_contain_text("An owner can make it under /licence")
 
 
+def test_who_can_renew_the_statement_is_told_on_every_page(
+    context: BrowserContext, work: Work
+) -> None:
+    owner = owner_of(work)
+    with work.running.database.transaction() as session:  # the operator's is the one founded first
+        mine = session.get_one(Organisation, owner.organisation_id)
+        mine.created_at -= timedelta(days=400)
+        licence.attest(
+            session,
+            "below_threshold",
+            given_by="Olga",
+            author_id=None,
+            at=now() - timedelta(days=345),
+        )
+    become(context, work.running, owner)
+    page = open_desk(context, work, "/team")
+    told = page.locator("#site-banner .notice")
+    expect(told).to_contain_text("holds until")
+    fits(page)
+    with work.running.database.transaction() as session:
+        licence.withdraw(session, given_by="Olga", author_id=None, reason="We grew")
+    for path in ("/team", "/finance"):
+        page = open_desk(context, work, path)
+        expect(page.locator("#site-banner .notice")).to_contain_text("was taken back: We grew.")
+    page.set_viewport_size(NARROW)
+    fits(page)
+    page.get_by_role("link", name="Read and make the statement").click()
+    page.wait_for_url("**/licence")
+    become(context, work.running, work.member)
+    page = open_page(context, work)
+    expect(
+        page.locator(".site-account")
+    ).to_be_visible()  # it came with the banner, if there is one
+    expect(page.locator("#site-banner .notice")).to_have_count(0)
+    with work.running.database.transaction() as session:
+        licence.attest(session, "demonstration", given_by="Test", author_id=None)
+
+
 def test_who_lost_their_seat_reads_whom_to_ask(context: BrowserContext, work: Work) -> None:
     with work.running.database.transaction() as session:
-        owner = next(
-            member
-            for member in seats.members(session, work.member.organisation_id)
-            if member.role == Role.OWNER
-        )
-        roster.revoke_seat(session, owner, work.member.id)
+        roster.revoke_seat(session, owner_of(work), work.member.id)
     page = open_page(context, work)
     expect(page.locator("#why-not .notice")).to_contain_text("An admin of your organisation can")
     for size in (WIDE, NARROW):
         page.set_viewport_size(size)
         fits(page)
+
+
+def owner_of(work: Work) -> Member:
+    with work.running.database.read() as session:
+        members = seats.members(session, work.member.organisation_id)
+    return next(member for member in members if member.role == Role.OWNER)
 
 
 def fits(page: Page) -> None:

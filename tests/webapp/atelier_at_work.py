@@ -56,6 +56,21 @@ class Work:
             lifecycle.progress(session, claimed, step=step, steps=steps, preview=PREVIEW)
 
     def finish(self, claimed: Generation, refused: Sequence[int] = ()) -> Generation:
+        made = self._draw(claimed, refused)
+        with self.running.database.transaction() as session:
+            assert lifecycle.finish(session, claimed, made)
+        return self.read(claimed)
+
+    def refuse_all(self, claimed: Generation) -> Generation:
+        """End it as the worker does when the filter says no to every picture."""
+        made = self._draw(claimed, range(claimed.images))
+        with self.running.database.transaction() as session:
+            assert lifecycle.refuse(
+                session, claimed, code="output_refused", message="Refused.", made=made
+            )
+        return self.read(claimed)
+
+    def _draw(self, claimed: Generation, refused: Sequence[int]) -> list[Made]:
         asked = claimed.asked
         storage = self.running.studio.storage
         made = []
@@ -75,9 +90,7 @@ class Work:
                     refused=index in refused,
                 )
             )
-        with self.running.database.transaction() as session:
-            assert lifecycle.finish(session, claimed, made)
-        return self.read(claimed)
+        return made
 
     def finished(self, prompt: str = "a red apple", **fields: object) -> Generation:
         return self.finish(self.claim(self.submit(prompt, **fields)))

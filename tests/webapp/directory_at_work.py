@@ -1,5 +1,6 @@
 """An Enterprise organisation whose directory speaks SCIM to a running studio."""
 
+import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import httpx2
 from factories import Team, team
 from running import Running, start
 
-from licensing import directories, seats
+from licensing import directories
 from licensing.directories import SCOPES
 from licensing.domains import SeatPolicy
 from licensing.seats import Member
@@ -51,7 +52,7 @@ class Push:
 
     def member(self, user: dict[str, Any]) -> Member:
         with self.running.database.read() as session:
-            found = session.get(Member, seats.uuid.UUID(user["id"]))
+            found = session.get(Member, uuid.UUID(user["id"]))
         assert found is not None
         return found
 

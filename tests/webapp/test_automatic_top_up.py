@@ -1,13 +1,14 @@
 """Automatic top-up at a running studio: one charge under race, and every brake."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from factories import team
 from paying import USD, Desk, open_desk
 from racing import race
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from licensing.db import now
 from licensing.errors import Conflict, NotAllowed
@@ -20,6 +21,12 @@ from webapp import payments
 from webapp.payments import automatic
 
 LATER_DECLINED = "4000 0000 0000 0341"
+
+FAULT = """
+    CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''x''; END';
+    CREATE TRIGGER fault BEFORE UPDATE ON payment FOR EACH ROW
+      WHEN (NEW.organisation_id = '{organisation}') EXECUTE FUNCTION fault()
+"""
 
 
 @pytest.fixture
@@ -91,6 +98,27 @@ def test_an_answer_that_was_lost_is_asked_for_again_and_charges_once(desk: Desk)
     assert [row.state for row in desk.rows(Payment)] == ["paid"]
     charges = desk.standin.client.v1.charges.list().data
     assert len(charges) == 1
+
+
+def test_one_organisation_s_fault_keeps_no_other_from_its_turn(desk: Desk) -> None:
+    neighbour = replace(desk, team=team(desk.database, balance_micros=0))
+    for each in (desk, neighbour):
+        each.saved_card()
+        each.automatic(threshold=20, amount=50)
+        automatic.charge_due(desk.studio, now())
+    lost = {"transfer_id": None, "payment_intent_id": None}
+    with desk.database.transaction() as session:
+        session.execute(update(Payment).values(state="started", resolved_at=None, **lost))
+    age(desk, timedelta(minutes=5))
+    with desk.database.transaction() as session:
+        session.execute(text(FAULT.format(organisation=desk.team.id)))
+    try:
+        assert payments.run_due(desk.studio) == ["charges without an answer"]
+    finally:
+        with desk.database.transaction() as session:
+            session.execute(text("DROP FUNCTION fault CASCADE"))
+    states = {row.organisation_id: row.state for row in desk.rows(Payment)}
+    assert states == {desk.team.id: "started", neighbour.team.id: "paid"}
 
 
 def test_a_decline_pauses_for_an_hour_and_three_turn_it_off(desk: Desk) -> None:

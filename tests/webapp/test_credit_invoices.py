@@ -12,7 +12,8 @@ from licensing import ledger
 from licensing.db import now
 from licensing.ledger import WalletFrozen
 from licensing.payments import invoice_lines, overview
-from licensing.payments.tables import Payment, PaymentInvoice
+from licensing.payments.bill_tables import PaymentInvoice
+from licensing.payments.tables import Payment
 from webapp import payments
 from webapp.payments import invoices
 

@@ -21,10 +21,27 @@ from running import Running
 from sqlalchemy import func, select
 from starlette.routing import BaseRoute, Mount
 
-from licensing import api_keys, directories, domains, invites, moderation, roster, seats, teams
+from licensing import (
+    adapters,
+    api_keys,
+    directories,
+    domains,
+    invites,
+    moderation,
+    roster,
+    seats,
+    teams,
+)
+from licensing.adapters import AdapterChange, Brought
+from licensing.appeals import Appeal
+from licensing.cases import ReviewCase
+from licensing.decisions import Decision
 from licensing.domains import SeatPolicy
+from licensing.looks import Look
 from licensing.money import MICROS_PER_USD
 from licensing.payments import notices, top_ups
+from licensing.reports import Report
+from licensing.review_access import ReviewGrant
 from licensing.seat_history import SeatChange
 from licensing.seats import Role
 from webapp.payment_settings import STANDIN_PATH
@@ -58,6 +75,8 @@ ROUTES = {
         POST /stripe/webhook
         GET /verify
         POST /verify
+        GET /report
+        POST /report
         GET /manifest.json
     """,
     MEMBER: """
@@ -69,11 +88,24 @@ ROUTES = {
         POST /licence/withdraw
         GET /events
         GET /gallery
+        PUT /gallery/{generation_id}/star
+        DELETE /gallery/{generation_id}/star
+        DELETE /gallery/{generation_id}
+        GET /loras
+        GET /loras/list
+        POST /loras/file
+        POST /loras/uploaders
+        POST /loras/{adapter_id}/name
+        POST /loras/{adapter_id}/remove
         GET /media/{picture_id}
         GET /media/{picture_id}/thumbnail
         GET /keys
         POST /keys
         POST /keys/{key_id}/revoke
+        GET /refusals
+        POST /refusals/{case_id}/appeal
+        GET /pictures/{picture_id}/report
+        POST /pictures/{picture_id}/report
     """,
     KEY: """
         POST /v1/generations
@@ -135,6 +167,7 @@ ROUTES = {
         POST /team/plan/subscribe
         POST /team/plan/seats
         POST /team/plan/keep
+        POST /team/policy
         POST /team/import/plan
         POST /team/import
         POST /team/directory
@@ -166,8 +199,15 @@ ROUTES = {
     """,
     REVIEW: """
         GET /review/view
-        GET /review/media/{verdict_id}
-        GET /review/media/{verdict_id}/thumbnail
+        GET /review/cases/{case_id}/decide
+        POST /review/cases/{case_id}/decide
+        GET /review/cases/{case_id}/look
+        POST /review/cases/{case_id}/look
+        GET /review/cases/{case_id}/veil
+        GET /review/cases/{case_id}/picture
+        POST /review/cases/{case_id}/steps/{step}
+        POST /review/access/{member_id}
+        GET /review/transparency.csv
     """,
 }
 READERS = {
@@ -180,6 +220,12 @@ FORMS = {
     "/team/members/{member_id}/role": {"role": "admin"},
     "/team/domains/{domain_id}/policy": {"policy": "seat"},
     "/team/groups/{team_id}": {"name": "Ours now"},
+    "/review/cases/{case_id}/decide": {"action": "allow", "reason": "Ours now"},
+    "/review/cases/{case_id}/look": {"what": "prompt", "reason": "Ours now"},
+    "/review/access/{member_id}": {"is_given": "true", "reason": "Ours now"},
+    "/refusals/{case_id}/appeal": {"words": "Ours now"},
+    "/loras/{adapter_id}/name": {"name": "Ours now"},
+    "/pictures/{picture_id}/report": {"category": "rights"},
     "/finance/payments/{payment_id}/refund": {
         "amount": "1",
         "reason": "x",
@@ -270,7 +316,11 @@ def estate(desks: Desks) -> Estate:
             source="rules:test",
             excerpt=f"{SECRET} prompt",
         )
+        case = session.scalars(select(ReviewCase).where(ReviewCase.verdict_id == verdict.id)).one()
+        brought = Brought("ab" * 32, 6, "pocket", "peft", 12, 16)
+        lora, _ = adapters.bring(session, mine.creator, brought, name=f"{SECRET} ink", triggers="")
         ids = {
+            "adapter_id": lora.id,
             "member_id": person.id,
             "leaver_id": leaver.id,
             "team_id": group.id,
@@ -278,7 +328,7 @@ def estate(desks: Desks) -> Estate:
             "invite_id": invite.id,
             "key_id": key.id,
             "token_id": pass_.id,
-            "verdict_id": verdict.id,
+            "case_id": case.id,
         }
     work = Work(desks.running, mine.creator)
     agree(work, mine.creator)
@@ -295,7 +345,8 @@ def estate(desks: Desks) -> Estate:
             "group_id": group.id,
         }
         words = {name: str(id_) for name, id_ in ids.items()} | {"notice_id": str(notice.id)}
-    return Estate(mine, {**words, "index": "0", "name": "x", "token": token, "key": "demo"})
+    named = {"index": "0", "name": "x", "step": "seen", "token": token, "key": "demo"}
+    return Estate(mine, {**words, **named})
 
 
 def neighbour(desks: Desks) -> Team:
@@ -304,10 +355,11 @@ def neighbour(desks: Desks) -> Team:
 
 
 def changes(running: Running, organisation_id: uuid.UUID) -> int:
-    """Count what the history of an organisation has."""
-    query = select(func.count()).where(SeatChange.organisation_id == organisation_id)
+    """Count what the history of an organisation has, and the logs of its reviewers."""
+    logs = (AdapterChange, SeatChange, Appeal, Decision, Look, Report, ReviewGrant)
     with running.database.read() as session:
-        return session.scalars(query).one()
+        own = [select(func.count()).where(log.organisation_id == organisation_id) for log in logs]
+        return sum(session.scalars(query).one() for query in own)
 
 
 def ask(client: httpx2.Client, method: str, path: str, route: str) -> httpx2.Response:
@@ -370,13 +422,14 @@ def test_another_site_acts_nowhere_through_a_signed_in_browser(
     owner = desks.ask(desks.team.owner)
     before = changes(desks.running, desks.team.id)
     for (method, route), reader in READERS.items():
-        if reader in DESKS | {MEMBER} and method == "POST":
+        if reader in DESKS | {MEMBER} and method != "GET":
             for path in estate.paths(route):
                 for headers in (
                     {"origin": "https://evil.example"},
                     {"origin": "", "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"},
                 ):
-                    answer = owner.post(path, data=FORMS.get(route, {}), headers=headers)
+                    data = FORMS.get(route, {})
+                    answer = owner.request(method, path, data=data, headers=headers)
                     assert answer.status_code == 403, (path, headers, answer.text)
     assert changes(desks.running, desks.team.id) == before
 

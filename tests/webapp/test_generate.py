@@ -92,6 +92,8 @@ def test_a_key_is_not_used_for_two_wishes(work: Work) -> None:
         ("seed", "1.5"),
         ("seed", "-1"),
         ("seed", str(2**32)),
+        ("images", "9" * 23),
+        ("width", "9" * 23),
     ],
 )
 def test_a_wrong_field_is_named_and_nothing_is_charged(work: Work, field: str, wrong: str) -> None:
@@ -101,6 +103,13 @@ def test_a_wrong_field_is_named_and_nothing_is_charged(work: Work, field: str, w
     assert refused.value.field == field
     assert len(refused.value.message) < 200, "a sentence, not an echo of the input"
     assert_untouched(work)
+
+
+@pytest.mark.parametrize("seed", [str(2**32), "9" * 23, "-" + "9" * 23, 10**22, 1e30])
+def test_a_seed_out_of_its_range_is_told_the_range(work: Work, seed: object) -> None:
+    fields = {"prompt": "a red apple", "model": "pocket-turbo", "seed": seed}
+    with pytest.raises(InvalidRequest, match="must lie between 0 and 4294967295"):
+        generate.submit(work.running.studio, work.member, fields, "key")
 
 
 def test_without_a_seat_nothing_starts(work: Work) -> None:

@@ -9,7 +9,7 @@ from post_office import PostOffice, name_server, post_office
 from running import Running, start
 from sqlalchemy import select
 
-from licensing import domains, invites, plans, seats
+from licensing import arrivals, domains, invites, plans, seats
 from licensing.domains import DomainNotProved, SeatPolicy
 from licensing.errors import AtelierError, NotAllowed
 from licensing.member_import import ImportRefused
@@ -57,7 +57,7 @@ def test_an_invite_is_mailed_and_its_link_lets_in(
     found = LINK.search(letter.get_content())
     assert found is not None
     with running.database.transaction() as session:
-        joined = invites.accept_invite(session, found[1], identity(email="zoë@x.example"))
+        joined = arrivals.accept_invite(session, found[1], identity(email="zoë@x.example"))
     assert joined.seated
 
 
@@ -73,9 +73,9 @@ def test_sending_again_kills_the_old_link(stack: ExitStack, environ: dict[str, s
     who = identity(email="a@x.example")
     with running.database.transaction() as session:
         with pytest.raises(AtelierError, match="not valid any more"):
-            invites.accept_invite(session, old[1], who)
+            arrivals.accept_invite(session, old[1], who)
         assert seats.seat_usage(session, people.id).pending == 1
-        invites.accept_invite(session, new[1], who)
+        arrivals.accept_invite(session, new[1], who)
 
 
 def test_without_a_mail_server_the_link_is_shown_once(
@@ -179,7 +179,7 @@ def test_a_record_in_the_dns_proves_a_domain(stack: ExitStack, environ: dict[str
     records[made.record_name].append(made.record_value)
     assert joining.verify_domain(running.studio, people.admin, made.id).verified_at is not None
     with running.database.transaction() as session:
-        assert invites.sign_in(session, identity(email="n@nord.test")).seated
+        assert arrivals.sign_in(session, identity(email="n@nord.test")).seated
 
 
 def test_a_name_server_that_is_broken_proves_nothing(

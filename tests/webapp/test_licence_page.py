@@ -101,6 +101,7 @@ def command(desks: Desks, *words: str) -> list[str]:
     parser = argparse.ArgumentParser()
     operator_words.add_parsers(parser.add_subparsers(dest="command"))
     chosen = parser.parse_args(words)
+    chosen.state = desks.running.settings.state
     weights = desks.running.settings.weights
     return operator_commands.COMMANDS[chosen.command](chosen, desks.running.database, weights)
 

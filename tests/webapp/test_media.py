@@ -8,6 +8,7 @@ import pytest
 from atelier_at_work import Work, open_work
 from PIL import Image
 
+from inference import holdback
 from webapp.media import file_name
 
 
@@ -61,6 +62,26 @@ def test_a_picture_that_the_filter_held_back_is_not_there(work: Work) -> None:
     assert client.get(f"/media/{shown.id}").status_code == 200
     for path in (f"/media/{refused.id}", f"/media/{refused.id}/thumbnail"):
         assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("thumbnail", ["", "/thumbnail"])
+def test_a_kept_picture_is_shown_again_only_while_it_may_be(work: Work, thumbnail: str) -> None:
+    (picture,) = work.finished().pictures
+    client, address = work.client(), f"/media/{picture.id}{thumbnail}"
+    first = client.get(address)
+    assert first.headers["cache-control"] == "private, no-cache"  # kept, and asked about each time
+    tag = first.headers["etag"]
+    for known in (tag, f'"other", W/{tag}'):
+        again = client.get(address, headers={"If-None-Match": known})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["cache-control"] == "private, no-cache"
+    assert client.get(address, headers={"If-None-Match": '"other"'}).content == first.content
+    with work.running.database.transaction() as session:
+        found = holdback.by_id(session, picture.id)
+        assert found is not None
+        holdback.withhold(session, found)
+    gone = client.get(address, headers={"If-None-Match": tag})
+    assert (gone.status_code, gone.headers["cache-control"]) == (404, "no-store")
 
 
 def test_a_file_name_is_short_and_plain() -> None:

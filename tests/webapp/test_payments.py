@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 import pytest
+from desks import open_desks
 from factories import team
 from paying import USD, Desk, open_desk
 from sqlalchemy import text
@@ -98,6 +99,18 @@ def test_amounts_that_no_card_is_asked_for(desk: Desk, micros: int) -> None:
     assert desk.rows(Payment) == []
 
 
+def test_the_form_says_the_limits_of_a_top_up(stack: ExitStack, environ: dict[str, str]) -> None:
+    desks = open_desks(stack, environ)
+    payer = desks.ask(desks.team.finance)
+    for other in ("0", "0.00", "4.99", "10001", "2000000"):
+        answer = payer.post("/finance/top-up", data={"amount": "other", "other": other})
+        assert answer.status_code == 422
+        assert "A top-up is from $5.00 to $10,000.00." in answer.text, other
+    limits = {"threshold": "20", "amount": "0", "ceiling": "100"}
+    answer = payer.post("/finance/automatic", data=limits)
+    assert "A top-up is from $5.00 to $10,000.00." in answer.text
+
+
 def test_only_owner_and_finance_pay(desk: Desk) -> None:
     for member in (desk.team.admin, desk.team.creator, desk.team.reviewer):
         with pytest.raises(NotAllowed):
@@ -172,7 +185,12 @@ def test_a_round_that_breaks_off_is_followed_by_the_next_one(
     with desk.database.transaction() as session:
         session.execute(text("ALTER TABLE payment_notice RENAME TO payment_notice_away"))
     try:
-        asyncio.run(pay_until(lambda: caplog.text.count("broke off") > 1))
+        asyncio.run(pay_until(lambda: caplog.text.count("broke off: low balances") > 1))
+        desk.top_up(25)
+        broken = payments.run_due(desk.studio, now() + timedelta(days=4))
+        assert {"low balances", "overdue invoices"} <= set(broken)
+        assert {"messages", "pages left"}.isdisjoint(broken)  # a step for itself is done
+        assert [payment.state for payment in desk.rows(Payment)] == ["expired"]
     finally:
         with desk.database.transaction() as session:
             session.execute(text("ALTER TABLE payment_notice_away RENAME TO payment_notice"))

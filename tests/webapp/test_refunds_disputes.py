@@ -18,6 +18,7 @@ from licensing.ledger import WalletFrozen
 from licensing.payments import overview, payment_lines
 from licensing.payments.tables import Payment, PaymentDispute, PaymentRefund
 from webapp import payments
+from webapp.cli import main
 
 
 @pytest.fixture
@@ -117,6 +118,11 @@ def test_a_refund_that_the_bank_sends_back_is_in_the_balance_again(
     assert desk.rows(PaymentRefund)[0].state == "failed"
     assert desk.balance().settled_micros == 25 * USD
     assert kinds(desk) == ["refund_failed"]
+    with desk.database.read() as session:
+        (lot,) = ledger.lots(session, desk.team.id, limit=9)  # the payment's own, not another one
+        assert lot.remaining_micros == 25 * USD
+    refund(desk, paid, 25)  # so all of it can be paid back after all
+    assert desk.balance().settled_micros == 0
     assert books_are_right(desk)
 
 
@@ -179,6 +185,41 @@ def test_an_open_dispute_stops_new_work_until_it_is_won(desk: Desk, paid: Paymen
     hold(desk, 1)
     assert kinds(desk) == []
     assert desk.balance().settled_micros == 25 * USD
+
+
+def test_each_cause_of_a_freeze_is_lifted_by_itself(desk: Desk, paid: Payment) -> None:
+    name = dispute(desk, paid)
+    desk.deliver()
+    with desk.database.transaction() as session:
+        ledger.freeze(session, desk.team.id, "we look into the account", author_id=None)
+    with pytest.raises(WalletFrozen, match="disputed with the bank that made it; we look into"):
+        hold(desk, 1)
+    desk.standin.control(f"/disputes/{name}", outcome="won")
+    desk.deliver()
+    with pytest.raises(WalletFrozen, match="frozen: we look into"):
+        hold(desk, 1)
+    assert books_are_right(desk)
+    with desk.database.transaction() as session:
+        assert ledger.unfreeze(session, desk.team.id, author_id=None, reason="all is well")
+    hold(desk, 1)
+
+
+def test_an_open_dispute_cannot_be_lifted_by_hand(
+    desk: Desk,
+    paid: Payment,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    dispute(desk, paid)
+    desk.deliver()
+    with desk.database.transaction() as session:
+        assert not ledger.unfreeze(session, desk.team.id, author_id=None, reason="go on")
+    with pytest.raises(WalletFrozen, match="disputed"):
+        hold(desk, 1)
+    monkeypatch.setenv("DATABASE_URL", desk.database.url)
+    assert main(["unfreeze", str(desk.team.id), "--reason", "go on"]) == 1
+    assert "when the bank has decided" in capsys.readouterr().err
+    assert books_are_right(desk)
 
 
 @pytest.mark.parametrize("order", ["oldest", "newest"])

@@ -15,6 +15,7 @@ from licensing.domains import SeatPolicy
 from licensing.errors import Conflict, NotAllowed
 from licensing.seats import Member, Status
 from licensing.tiers import TierRequired
+from webapp.scim import people
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_the_last_owner_cannot_go_by_scim(push: Push) -> None:
     assert push.client.get(place).json()["active"] is True
 
 
-def test_people_are_paged_and_filtered(push: Push) -> None:
+def test_people_are_paged_and_filtered(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ada", "bea", "cid"):
         push.user(name)
     first = push.client.get("/Users", params={"startIndex": 1, "count": 3}).json()
@@ -136,6 +137,12 @@ def test_people_are_paged_and_filtered(push: Push) -> None:
     ]
     assert bea["userName"] == "bea@nord.example"
     assert "emails" not in bea
+    monkeypatch.setattr(people, "FILTERED_MAX", 7)
+    many = push.client.get("/Users", params=narrow)
+    assert (many.status_code, many.json()["scimType"]) == (400, "tooMany")
+    assert "userName eq" in many.json()["detail"]
+    one = push.client.get("/Users", params={"filter": 'userName eq "bea@nord.example"'}).json()
+    assert one["totalResults"] == 1
     wrong = push.client.get("/Users", params={"filter": "userName eq"})
     assert (wrong.status_code, wrong.json()["scimType"]) == (400, "invalidFilter")
 

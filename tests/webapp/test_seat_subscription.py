@@ -11,8 +11,8 @@ from licensing import seats
 from licensing.db import now
 from licensing.errors import Conflict, NotAllowed
 from licensing.payments import invoice_lines, overview
+from licensing.payments.bill_tables import SeatSubscription
 from licensing.payments.figures import Subscription
-from licensing.payments.tables import SeatSubscription
 from licensing.seats import Organisation, Role
 from webapp import payments
 from webapp.payments import PaymentDeclined

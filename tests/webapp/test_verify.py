@@ -13,8 +13,8 @@ from inference import models
 from inference.engine import Build
 from inference.provenance.papers import open_papers
 from inference.provenance.stamp import Origin, stamp
+from inference.safety.uploads import FILE_BYTES_MAX
 from inference.settings import papers_folder
-from webapp.verify import FILE_BYTES_MAX
 
 MADE = Image.linear_gradient("L").convert("RGB")
 

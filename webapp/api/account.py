@@ -10,6 +10,7 @@ from inference import models, presence
 from licensing import budgets, ledger, seats
 from webapp import generate
 from webapp.api.caller import Caller
+from webapp.api.generations import require_known
 from webapp.studio import Studio
 
 
@@ -67,6 +68,7 @@ def routes(studio: Studio, who: Callable[[Request], Caller]) -> APIRouter:
 
     @router.post("/quote")
     def quote(_: By, fields: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
+        require_known(fields)
         with studio.database.read() as session:
             price = generate.quote(session, fields)
         return {

@@ -9,11 +9,10 @@ from typing import Any
 
 from starlette.requests import Request
 
-from licensing import api_keys
+from licensing import api_keys, api_pace
 from licensing.api_keys import ApiKey
 from licensing.errors import AtelierError
 from licensing.seats import Member
-from webapp.api.pace import Pace
 from webapp.studio import Studio
 
 HEADER_CHARACTERS_MAX = 200  # a key has 47
@@ -35,11 +34,7 @@ class Caller:
 
 
 def reader(studio: Studio) -> Any:
-    """Return the dependency that says who calls; it raises `KeyRefused` and `TooManyRequests`.
-
-    One dependency serves all routes, so that they share one count of requests.
-    """
-    pace = Pace()
+    """Return the dependency that says who calls; it raises `KeyRefused` and `TooManyRequests`."""
 
     def caller(request: Request) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -54,7 +49,8 @@ def reader(studio: Studio) -> Any:
                 "This API key is unknown, revoked or run out, or its member is suspended."
             )
         key, member = found
-        pace.count(key.id)
+        with studio.database.transaction() as session:
+            api_pace.count(session, key.id)
         if api_keys.is_due(key):
             with studio.database.transaction() as session:
                 api_keys.touch(session, key.id)

@@ -19,7 +19,7 @@ from webapp.studio import Studio
 LISTED, LISTED_MAX = 24, 60
 KEY_CHARACTERS_MAX = 128  # of the caller's idempotency key; ours stands before it in the row
 FIELD_SHOWN_MAX = 40  # of a field's name that we do not know
-FIELDS = frozenset({"prompt", "model", "width", "height", "images", "seed", "project"})
+FIELDS = frozenset({"prompt", "model", "width", "height", "images", "seed", "project", "adapters"})
 MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp"}
 
 
@@ -34,7 +34,7 @@ def routes(studio: Studio, who: Callable[[Request], Caller]) -> APIRouter:
         fields: Annotated[dict[str, Any], Body()],
         idempotency_key: Annotated[str | None, Header()] = None,
     ) -> JSONResponse:
-        _require_known(fields)
+        require_known(fields)
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= KEY_CHARACTERS_MAX:
             words = f"An Idempotency-Key has 1 to {KEY_CHARACTERS_MAX} characters."
             raise InvalidRequest("idempotency_key", words)
@@ -83,7 +83,7 @@ def routes(studio: Studio, who: Callable[[Request], Caller]) -> APIRouter:
     return router
 
 
-def _require_known(fields: dict[str, Any]) -> None:
+def require_known(fields: dict[str, Any]) -> None:
     """Refuse a field that would do nothing: it is a slip of the pen, and pictures cost money."""
     unknown = sorted(set(fields) - FIELDS)
     if unknown:
@@ -103,6 +103,7 @@ def describe(job: Generation) -> dict[str, Any]:
         "height": asked.height,
         "images": asked.images,
         "seed": asked.seed,
+        "adapters": [{"lora": use.sha256, "strength": use.strength} for use in asked.adapters],
         "project": job.project,
         "steps_done": job.steps_done,
         "steps_total": job.steps_total,

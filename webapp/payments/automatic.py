@@ -5,15 +5,16 @@ answer again; what it has to say later comes as a message. The brakes are in the
 (`licensing.payments.automatic`).
 """
 
+import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from licensing.payments import automatic, notices, top_ups
+from licensing.payments import automatic, notices, receipts, top_ups
 from licensing.payments.automatic import Charge
 from licensing.payments.payloads import CURRENCY, PAYMENT_KEY, cents
 from licensing.seats import Member
-from webapp.payments import payers, provider
+from webapp.payments import payers, provider, turns
 from webapp.studio import Studio
 
 ASK_AGAIN_AFTER = timedelta(seconds=60)  # longer than a call may take
@@ -66,33 +67,36 @@ def dismiss_notice(studio: Studio, member: Member, notice_id: int) -> None:
 
 
 def charge_due(studio: Studio, at: datetime) -> int:
-    """Charge every organisation that is low and may be charged; return how many were asked."""
+    """Charge every organisation that is low and may be charged; return how many were looked at."""
     with studio.database.read() as session:
         low = automatic.low(session)
-    asked = 0
-    for organisation_id in low:
+
+    def charge_one(organisation_id: uuid.UUID) -> None:
         with studio.database.transaction() as session:
             charge = automatic.begin(session, organisation_id, at)
         if charge is not None:
             ask(studio, charge, at)
-            asked += 1
-    return asked
+
+    return turns.each(low, charge_one)
 
 
 def ask_again(studio: Studio, at: datetime) -> int:
     """Ask again about charges whose answer was lost; return how many there were."""
-    with studio.database.transaction() as session:
-        payments = top_ups.forgotten(session, at - ASK_AGAIN_AFTER)
-        charges: list[Charge] = []
-        for payment in payments:
-            charge = automatic.again(session, payment)
-            if charge is None or payment.created_at < at - GIVE_UP_AFTER:
+    before = at - ASK_AGAIN_AFTER
+    with studio.database.read() as session:
+        waiting = top_ups.forgotten(session, before)
+
+    def ask_one(payment_id: uuid.UUID) -> None:
+        with studio.database.transaction() as session:
+            payment = top_ups.take_forgotten(session, payment_id, before)
+            charge = None if payment is None else automatic.again(session, payment)
+            if payment is not None and (charge is None or payment.created_at < at - GIVE_UP_AFTER):
                 top_ups.fail(session, payment.id, NO_ANSWER)
-            else:
-                charges.append(charge)
-    for charge in charges:
-        ask(studio, charge, at)
-    return len(payments)
+                charge = None
+        if charge is not None:
+            ask(studio, charge, at)
+
+    return turns.each(waiting, ask_one)
 
 
 def ask(studio: Studio, charge: Charge, at: datetime) -> None:
@@ -127,6 +131,6 @@ def _keep(studio: Studio, intent: Mapping[str, Any]) -> None:
     """Book an answer that says the money is there; what is still open comes as a message."""
     with studio.database.transaction() as session:
         if intent["status"] == "succeeded":
-            top_ups.intent_succeeded(session, intent)
+            receipts.intent_succeeded(session, intent)
         elif intent["status"] in {"requires_action", "requires_payment_method", "canceled"}:
-            top_ups.intent_failed(session, intent)
+            receipts.intent_failed(session, intent)

@@ -7,23 +7,24 @@ processes do each thing once. Each question that went unanswered is asked again 
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from licensing import seats
-from licensing.db import now
-from licensing.errors import AtelierError
+from licensing.db import Database, now
 from licensing.payments import apply, events, notices, subscriptions, top_ups
-from licensing.payments import invoices as invoice_rows
 from licensing.payments.tables import PaymentNotice
 from licensing.seats import Page, Status
 from webapp import mail
 from webapp.mail import MailNotSent
-from webapp.payments import automatic, intake, invoices, provider, refunds
+from webapp.payments import automatic, intake, invoices, provider, refunds, turns
 from webapp.payments import seats as seat_orders
 from webapp.studio import Studio
 
@@ -60,30 +61,44 @@ def _round(studio: Studio, *, looks_back: bool) -> None:
     try:
         run_due(studio)
         if looks_back:
-            catch_up(studio)
+            turns.attempt("messages that never came", partial(catch_up, studio))
     except (OperationalError, InterfaceError) as error:
         log.warning("payments wait for the database: %s", error)
-    except AtelierError as error:  # the provider is away: the next round asks again
-        log.warning("payments wait: %s", error.message)
-    except (SQLAlchemyError, *intake.UNREADABLE):  # one bad row must not end all rounds, unheard
-        log.exception("a round of payments broke off")
 
 
-def run_due(studio: Studio, at: datetime | None = None) -> None:
-    """Do everything that is due as of `at` (default: now), each step for itself."""
+def run_due(studio: Studio, at: datetime | None = None) -> list[str]:
+    """Do everything that is due as of `at` (default: now); return the steps that broke off.
+
+    Each step is done whatever became of those before it, and in a step each organisation has its
+    turn: a row that one of them cannot digest comes again every round. Where the database is away,
+    its error ends the round.
+    """
     moment = at or now()
-    intake.apply_due(studio.database)
-    with studio.database.transaction() as session:
-        notices.compare_balances(session, moment)
-        top_ups.expire_left(session, moment - PAGE_FORGOTTEN)
-        invoice_rows.mark_overdue(session, moment)  # locks wallets, which come last
-    send_notices(studio)
+    database = studio.database
+    steps: dict[str, Callable[[], object]] = {
+        "messages": partial(intake.apply_due, database),
+        "low balances": partial(_write, database, notices.compare_balances, moment),
+        "pages left": partial(_write, database, top_ups.expire_left, moment - PAGE_FORGOTTEN),
+        "overdue invoices": partial(invoices.tell_overdue, studio, moment),
+        "notices": partial(send_notices, studio),
+    }
     if studio.settings.payments is not None:
-        for step in (automatic.ask_again, automatic.charge_due, refunds.ask_again):
-            step(studio, moment)
-        invoices.ask_again(studio, moment)
-        invoices.bill_due(studio, moment)
-        _read_subscriptions(studio)
+        steps |= {
+            "charges without an answer": partial(automatic.ask_again, studio, moment),
+            "charges": partial(automatic.charge_due, studio, moment),
+            "refunds": partial(refunds.ask_again, studio, moment),
+            "invoices without an answer": partial(invoices.ask_again, studio, moment),
+            "invoices": partial(invoices.bill_due, studio, moment),
+            "subscriptions": partial(_read_subscriptions, studio),
+        }
+    return [name for name, step in steps.items() if not turns.attempt(name, step)]
+
+
+def _write(
+    database: Database, verb: Callable[[Session, datetime], object], moment: datetime
+) -> None:
+    with database.transaction() as session:
+        verb(session, moment)
 
 
 def catch_up(studio: Studio) -> int:
@@ -137,5 +152,4 @@ def _payers(session: Any, notice: PaymentNotice) -> list[str]:
 def _read_subscriptions(studio: Studio) -> None:
     with studio.database.read() as session:
         unclear = subscriptions.to_read(session)
-    for subscription_id in unclear:
-        seat_orders.read_again(studio, subscription_id)
+    turns.each(unclear, partial(seat_orders.read_again, studio))

@@ -6,37 +6,51 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from licensing.payments import invoices
+from licensing.payments.bill_tables import PaymentInvoice
 from licensing.payments.payloads import CURRENCY, INVOICE_KEY, cents
-from licensing.payments.tables import PaymentInvoice
-from webapp.payments import payers, provider
+from webapp.payments import payers, provider, turns
 from webapp.studio import Studio
 
 ASK_AGAIN_AFTER = timedelta(seconds=60)
 
 
 def bill_due(studio: Studio, at: datetime) -> int:
-    """Write and send the invoices of the month that has ended; return how many were written."""
+    """Write and send the invoices of the month that has ended; return how many were looked at."""
     with studio.database.read() as session:
         in_debt = invoices.in_debt(session, at)
-    written = 0
-    for organisation_id in in_debt:
+
+    def bill(organisation_id: uuid.UUID) -> None:
         with studio.database.transaction() as session:
             invoice = invoices.begin(session, organisation_id, invoices.last_month(at))
         if invoice is not None:
             send(studio, invoice)
-            written += 1
-    return written
+
+    return turns.each(in_debt, bill)
+
+
+def tell_overdue(studio: Studio, at: datetime) -> int:
+    """Tell of invoices that are long past their day; return how many are new."""
+    with studio.database.read() as session:
+        late = invoices.overdue(session, at)
+
+    def tell(invoice_id: uuid.UUID) -> None:
+        with studio.database.transaction() as session:
+            invoices.mark_overdue(session, invoice_id)
+
+    return turns.each(late, tell)
 
 
 def ask_again(studio: Studio, at: datetime) -> int:
     """Go on with invoices that stopped half way; return how many there were."""
     with studio.database.read() as session:
         waiting = invoices.unanswered(session, at - ASK_AGAIN_AFTER)
-    for invoice in waiting:
+
+    def go_on(invoice: PaymentInvoice) -> None:
         with studio.database.transaction() as session:
             invoices.asked_again(session, invoice.id)
         send(studio, invoice)
-    return len(waiting)
+
+    return turns.each(waiting, go_on)
 
 
 def send(studio: Studio, invoice: PaymentInvoice) -> None:

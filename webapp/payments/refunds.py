@@ -1,6 +1,7 @@
 """Refunds: out of the wallet first, then back to the card."""
 
 import uuid
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from licensing.payments import refunds
 from licensing.payments.payloads import REFUND_KEY, cents, metadata_id
 from licensing.payments.tables import Payment, PaymentRefund
 from licensing.seats import Member
-from webapp.payments import payers, provider
+from webapp.payments import payers, provider, turns
 from webapp.studio import Studio
 
 ASK_AGAIN_AFTER = timedelta(seconds=60)
@@ -54,17 +55,16 @@ def ask_again(studio: Studio, at: datetime) -> int:
     with studio.database.read() as session:
         waiting = refunds.unanswered(session, at - ASK_AGAIN_AFTER)
         found = [(refund, session.get(Payment, refund.payment_id)) for refund in waiting]
-    for begun, payment in found:
+
+    def ask_one(waiting: tuple[PaymentRefund, Payment | None]) -> None:
+        begun, payment = waiting
         assert payment is not None, "a refund has a payment"
         with studio.database.transaction() as session:
             refunds.asked_again(session, begun.id)
-        try:
+        with suppress(provider.ProviderRefused, provider.PaymentDeclined):  # it is kept, and told
             ask(studio, begun, payment)
-        except provider.ProviderAway:
-            break
-        except provider.ProviderRefused:
-            continue
-    return len(found)
+
+    return turns.each(found, ask_one)
 
 
 def ask(studio: Studio, begun: PaymentRefund, payment: Payment) -> None:

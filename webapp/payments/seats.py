@@ -15,8 +15,8 @@ from licensing.db import now
 from licensing.errors import Conflict
 from licensing.money import cents_to_micros
 from licensing.payments import schedules, subscriptions
+from licensing.payments.bill_tables import SeatSubscription
 from licensing.payments.payloads import TIER_KEY
-from licensing.payments.tables import SeatSubscription
 from licensing.seats import Member
 from webapp.payments import payers, provider
 from webapp.studio import Studio

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from licensing import invites, provisioning, seats
+from licensing import arrivals, provisioning, seats
 from licensing.errors import NotAllowed, NotFound
 from licensing.seats import Identity, Member, Organisation, Role, Status
 from webapp import identity
@@ -220,14 +220,14 @@ def _admit(
 ) -> Member:
     """Return the member this person is, by account, by invite, or as the first owner."""
     if invite_token is not None:
-        return invites.accept_invite(session, invite_token, person)
+        return arrivals.accept_invite(session, invite_token, person)
     owner = (settings.owner_email or "").strip().lower()
     if owner and person.email_verified and person.address == owner and _is_empty(session):
         # The first owner founds the organisation by signing in; later they are a member like all.
         organisation = seats.create_organisation(session, name=settings.organisation_name)
         return seats.add_member(session, organisation.id, person, role=Role.OWNER, seated=True)
     provisioning.claim(session, person)
-    return invites.sign_in(session, person)
+    return arrivals.sign_in(session, person)
 
 
 def _is_empty(session: Session) -> bool:

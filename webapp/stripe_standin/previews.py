@@ -2,7 +2,7 @@
 
 import copy
 
-from webapp.stripe_standin import subscription_bills, subscriptions
+from webapp.stripe_standin import subscription_bills, subscription_items, subscriptions
 from webapp.stripe_standin.fields import Fields, allow, choice, required, rows, tree
 from webapp.stripe_standin.problems import StripeProblem
 from webapp.stripe_standin.store import Object, Store
@@ -32,7 +32,7 @@ def _invoice(store: Store, subscription: Object, details: Fields) -> Object:
         details, "proration_behavior", subscriptions.PRORATIONS, subscriptions.PRORATIONS[0]
     )
     at = subscription_bills.proration_time(store, subscription, details)
-    changes = subscriptions.change_items(store, subscription, rows(details, "items"))
+    changes = subscription_items.change(store, subscription, rows(details, "items"))
     lines = subscription_bills.change_lines(store, subscription, changes, at)
     if proration == "always_invoice" and changes:
         reason = "subscription_update"

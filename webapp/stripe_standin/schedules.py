@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from webapp.stripe_standin import events, periods, subscriptions
+from webapp.stripe_standin import events, periods, subscription_items, subscriptions
 from webapp.stripe_standin.fields import (
     Fields,
     allow,
@@ -127,7 +127,7 @@ def _turn(store: Store, schedule: Object) -> None:
         before = copy.deepcopy(subscription)
         wanted = following[0]["items"]
         for item, phase_item in zip(subscription["items"]["data"], wanted, strict=True):
-            subscriptions.set_price(item, store.find("price", phase_item["price"]))
+            subscription_items.set_price(item, store.find("price", phase_item["price"]))
             item["quantity"] = phase_item["quantity"]
         schedule["current_phase"] = _dates(following[0])
         subscriptions.tell_change(store, before, subscription)
@@ -214,7 +214,7 @@ def _end(subscription: Object, row: Fields, start: int) -> int:
 def _wanted_item(store: Store, row: Fields) -> Object:
     allow(row, "price", "quantity")
     price = store.find("price", text(row, "price"), param="phases[0][items][0][price]")
-    quantity = integer(row, "quantity", most=subscriptions.QUANTITY_MAX)
+    quantity = integer(row, "quantity", most=subscription_items.QUANTITY_MAX)
     return _phase_item(price["id"], 1 if quantity is None else quantity)
 
 

@@ -6,14 +6,19 @@
 import copy
 from typing import Any
 
-from webapp.stripe_standin import events, invoice_payments, lists, periods, subscription_bills
+from webapp.stripe_standin import (
+    events,
+    invoice_payments,
+    lists,
+    subscription_bills,
+    subscription_items,
+)
 from webapp.stripe_standin.fields import (
     LISTING,
     Fields,
     allow,
     boolean,
     choice,
-    integer,
     metadata,
     required,
     rows,
@@ -22,7 +27,6 @@ from webapp.stripe_standin.fields import (
 from webapp.stripe_standin.problems import StripeProblem
 from webapp.stripe_standin.store import Object, Store, listing, new_id
 
-QUANTITY_MAX = 1_000_000
 PRORATIONS = ("create_prorations", "none", "always_invoice")
 PAYMENTS = ("allow_incomplete", "error_if_incomplete")
 LIVE = ("active", "past_due", "incomplete")
@@ -45,7 +49,7 @@ def create(store: Store, fields: Fields) -> Object:
     subscription = begin(
         store,
         customer,
-        [_wanted(store, row) for row in rows(fields, "items")],
+        [subscription_items.wanted(store, row) for row in rows(fields, "items")],
         metadata=metadata(fields),
         default_payment_method=text(fields, "default_payment_method"),
         description=text(fields, "description"),
@@ -79,25 +83,7 @@ def begin(
         **{**_empty(), **values},
     )
     for price, quantity in wanted:
-        recurring = price["recurring"]
-        if recurring is None:
-            raise StripeProblem("A subscription needs a recurring price.", param="items")
-        end = periods.end_of(now, recurring["interval"], recurring["interval_count"], now)
-        item: Object = {
-            "id": new_id("si"),
-            "object": "subscription_item",
-            "billed_until": None,
-            "billing_thresholds": None,
-            "created": now,
-            "current_period_end": end,
-            "current_period_start": now,
-            "discounts": [],
-            "metadata": {},
-            "quantity": quantity,
-            "subscription": subscription_id,
-            "tax_rates": [],
-        }
-        set_price(item, price)
+        item = subscription_items.begin(subscription_id, price, quantity, now)
         subscription["items"]["data"].append(item)
     events.emit(store, "customer.subscription.created", subscription)
     return subscription
@@ -128,36 +114,13 @@ def update(store: Store, fields: Fields, subscription: str) -> Object:
     }
     if "cancel_at_period_end" in fields:
         _end_with_period(store, found, is_ending=boolean(fields, "cancel_at_period_end"))
-    changes = change_items(store, found, rows(fields, "items"))
+    changes = subscription_items.change(store, found, rows(fields, "items"))
     at = subscription_bills.proration_time(store, before, fields)
     tell_change(store, before, found)
     if changes and proration != "none":
         lines = subscription_bills.change_lines(store, found, changes, at)
         _charge(store, found, lines, proration=proration, behaviour=behaviour)
     return found
-
-
-def change_items(
-    store: Store, subscription: Object, wanted: list[Fields]
-) -> list[tuple[Object, Object]]:
-    """Change items as a request says; return each as it was and as it is."""
-    return [_change(store, subscription, row) for row in wanted]
-
-
-def set_price(item: Object, price: Object) -> None:
-    """Let an item cost `price`; Stripe still says so in the words of old plans, too."""
-    recurring = price["recurring"]
-    item["price"] = copy.deepcopy(price)
-    item["plan"] = {
-        "id": price["id"],
-        "object": "plan",
-        "active": price["active"],
-        "amount": price["unit_amount"],
-        "currency": price["currency"],
-        "interval": recurring["interval"],
-        "interval_count": recurring["interval_count"],
-        "product": price["product"],
-    }
 
 
 def cancel(store: Store, fields: Fields, subscription: str) -> Object:
@@ -229,31 +192,6 @@ def _charge(
             raise
     elif not invoice_payments.try_to_take(store, invoice):
         subscription_bills.fall_behind(store, subscription)
-
-
-def _change(store: Store, subscription: Object, row: Fields) -> tuple[Object, Object]:
-    allow(row, "id", "price", "quantity")
-    for item in subscription["items"]["data"]:
-        if item["id"] == row.get("id"):
-            before = copy.deepcopy(item)
-            if "price" in row:
-                price = store.find("price", text(row, "price"), param="items[0][price]")
-                if price["recurring"] != item["price"]["recurring"]:
-                    raise StripeProblem("The stand-in keeps a subscription's interval.")
-                set_price(item, price)
-            if "quantity" in row:
-                item["quantity"] = integer(row, "quantity", most=QUANTITY_MAX)
-            return before, item
-    raise StripeProblem(
-        "The stand-in changes the items that there are: name one by its id.", param="items[0][id]"
-    )
-
-
-def _wanted(store: Store, row: Fields) -> tuple[Object, int]:
-    allow(row, "price", "quantity")
-    price = store.find("price", text(row, "price"), param="items[0][price]")
-    quantity = integer(row, "quantity", most=QUANTITY_MAX)
-    return price, 1 if quantity is None else quantity
 
 
 def _end_with_period(store: Store, subscription: Object, *, is_ending: bool) -> None:

@@ -1,162 +1,359 @@
-"""What the review page shows: refused prompts and pictures, and those let through to be seen.
+"""What the reviewer's desk reads: the queue with its clocks, and one case with all that is known.
 
-A case is one verdict of `licensing.moderation` with the person it was about and, for a picture that
-was kept, its row. `access_picture` is the only way to such a picture: by its verdict, for a
-reviewer of the same organisation. Reads only.
+What is private is not read for the page before somebody has written down why they look: a prompt
+that was let through stands in a case only while such a look is open. Reads only; who may see a case
+is asked by `licensing.cases.access`.
 """
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import case as when
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from inference import holdback
 from inference.generations import Picture
-from licensing.errors import NotFound
-from licensing.moderation import Subject, Verdict
+from inference.holdback import Found
+from licensing import (
+    abuse,
+    adapters,
+    appeals,
+    cases,
+    decisions,
+    evidence,
+    looks,
+    reports,
+    review_access,
+)
+from licensing.abuse import Strikes
+from licensing.adapters import Adapter
+from licensing.appeals import Appeal
+from licensing.cases import MINORS, SHOWN, Kind, ReviewCase
+from licensing.db import now
+from licensing.decisions import Decision
+from licensing.errors import AtelierError
+from licensing.evidence import Done, EvidenceLock
+from licensing.looks import Look
+from licensing.moderation import Verdict
+from licensing.reports import Report
 from licensing.seats import Member
 
-CASES_ON_PAGE = 24  # as many pictures as somebody can look at without a pause
+CASES_ON_PAGE = 24  # two screens of the queue; the next part comes when it is asked for
+PART_MAX = 10_000
 
-
-@dataclass(frozen=True)
-class Case:
-    """One verdict, ready to read; `is_kept` says whether its picture can be shown."""
-
-    id: int
-    subject: str
-    action: str
-    category: str | None
-    score: float | None
-    source: str
-    excerpt: str
-    at: datetime
-    member: str
-    email: str
-    width: int
-    height: int
-    is_kept: bool
+KINDS: dict[str, str] = {
+    "take_down": "Take-downs",
+    "report": "Reports",
+    "appeal": "Appeals",
+    "abuse": "Alarms",
+    "picture": "Pictures",
+    "prompt": "Prompts",
+    "adapter": "LoRAs",
+}
 
 
 @dataclass(frozen=True)
 class Choice:
     """What the reviewer wants to see; None is everything."""
 
-    subject: Subject | None = None
+    kind: Kind | None = None
     category: str | None = None
+    closed: bool = False
+    part: int = 1
 
 
 @dataclass(frozen=True)
-class Counts:
-    """How many cases there are of each kind, under the other choice."""
+class Row:
+    """One line of the queue."""
 
-    prompts: int
-    pictures: int
+    case: ReviewCase
+    member: str
+    was_delivered: bool
+    is_narrowed: bool
+    words: str  # what may be read without a look
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A part of the queue: the most urgent first, or the latest decided first."""
+
+    rows: list[Row]
+    has_more: bool
+    kinds: dict[str, int]
     categories: list[tuple[str, int]]
+    overdue: int
+    at: datetime
+
+    @property
+    def open_count(self) -> int:
+        """All that is open, whatever was chosen."""
+        return sum(self.kinds.values())
 
 
 @dataclass(frozen=True)
-class Cases:
-    """A page of cases, newest first."""
+class Told:
+    """One line of a case's history."""
 
-    rows: list[Case]
-    has_older: bool
-    counts: Counts
+    at: datetime
+    who: str
+    what: str
+    words: str = ""
 
 
-def read_cases(
-    session: Session, organisation_id: uuid.UUID, choice: Choice, *, before_id: int | None = None
-) -> Cases:
-    """Read the cases that fit `choice` and are older than `before_id`."""
-    query = (
-        select(Verdict, Member.name, Member.email, Picture.width, Picture.height, Picture.key)
-        .join(Member, Member.id == Verdict.member_id)
-        .outerjoin(Picture, _is_picture_of_verdict())
-        .where(_to_review(organisation_id))
-        .order_by(Verdict.id.desc())
-        .limit(CASES_ON_PAGE + 1)
-    )
-    if choice.subject is not None:
-        query = query.where(Verdict.subject == choice.subject)
+@dataclass(frozen=True)
+class Grid:
+    """The pictures that a LoRA was judged by, as one; the shape that the desk draws."""
+
+    width: int = 2
+    height: int = 2
+    refused: bool = True  # nobody but a reviewer sees it, whatever becomes of the LoRA
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One case as the reviewer reads it."""
+
+    case: ReviewCase
+    about: ReviewCase
+    verdict: Verdict | None
+    member: Member | None
+    strikes: Strikes | None
+    refusals: int
+    report: Report | None
+    appeal: Appeal | None
+    decision: Decision | None
+    history: list[Told]
+    picture: Picture | Grid | None
+    adapter: Adapter | None
+    words: str | None
+    is_narrowed: bool
+    may_open: bool
+    obstacle: str
+    looks_open: frozenset[str]
+    lock: EvidenceLock | None
+    steps: dict[str, Done]
+    siblings: list[int]
+
+
+def read_queue(session: Session, reviewer: Member, choice: Choice) -> Queue:
+    """Read the part of the queue that fits `choice`."""
+    own = ReviewCase.organisation_id == reviewer.organisation_id
+    wanted = [own, _is_closed(closed=choice.closed)]
+    if choice.kind is not None:
+        wanted.append(ReviewCase.kind == choice.kind)
     if choice.category is not None:
-        query = query.where(Verdict.category == choice.category)
-    if before_id is not None:
-        query = query.where(Verdict.id < before_id)
-    rows = [
-        Case(
-            id=verdict.id,
-            subject=verdict.subject,
-            action=verdict.action,
-            category=verdict.category,
-            score=verdict.score,
-            source=verdict.source,
-            excerpt=verdict.excerpt,
-            at=verdict.at,
-            member=name,
-            email=email,
-            width=width or 1,
-            height=height or 1,
-            is_kept=key is not None,
+        wanted.append(ReviewCase.category == choice.category)
+    query = _rows().where(*wanted)
+    if choice.closed:
+        query = query.order_by(ReviewCase.decided_at.desc(), ReviewCase.id.desc())
+    else:
+        query = query.order_by(
+            ReviewCase.priority, ReviewCase.due_at.asc().nulls_last(), ReviewCase.id
         )
-        for verdict, name, email, width, height, key in session.execute(query)
+    query = query.limit(CASES_ON_PAGE + 1).offset((choice.part - 1) * CASES_ON_PAGE)
+    rows = [
+        Row(one, member, was_delivered, is_narrowed, words)
+        for one, member, was_delivered, is_narrowed, words in session.execute(query)
     ]
-    return Cases(
+    moment = now()
+    overdue = select(func.count()).where(
+        own, ReviewCase.outcome.is_(None), ReviewCase.due_at < moment
+    )
+    return Queue(
         rows=rows[:CASES_ON_PAGE],
-        has_older=len(rows) > CASES_ON_PAGE,
-        counts=_count(session, organisation_id, choice),
+        has_more=len(rows) > CASES_ON_PAGE,
+        kinds=_count(session, ReviewCase.kind, own, _is_closed(closed=False)),
+        categories=sorted(
+            (name, count)
+            for name, count in _count(session, ReviewCase.category, *wanted[:2]).items()
+            if name
+        ),
+        overdue=session.scalars(overdue).one(),
+        at=moment,
     )
 
 
-def access_picture(session: Session, reviewer: Member, verdict_id: int) -> Picture:
-    """Return the picture that a verdict was about, for a reviewer of its organisation.
-
-    The caller has asked for the role. Raises `NotFound`: missing, kept nowhere, simply allowed and
-    somebody else's all look the same.
-    """
-    query = (
-        select(Picture)
-        .join(Verdict, _is_picture_of_verdict())
-        .where(_to_review(reviewer.organisation_id), Verdict.id == verdict_id)
+def read_case(session: Session, reviewer: Member, case_id: int) -> Detail:
+    """Read one case. Raises `NotFound`."""
+    case = cases.access(session, reviewer.organisation_id, case_id)
+    about = case
+    if case.about_id is not None:
+        about = cases.access(session, reviewer.organisation_id, case.about_id)
+    verdict = session.get(Verdict, about.verdict_id) if about.verdict_id is not None else None
+    member = None if case.member_id is None else session.get(Member, case.member_id)
+    narrowed = cases.is_narrowed(session, case)
+    may_open = not narrowed or review_access.has(session, reviewer)
+    found = holdback.find_all(session, about.generation_id, about.picture_index)
+    named = found[0] if found and about.picture_index is not None else None
+    adapter = adapters.find(session, about.adapter_id)
+    open_looks = frozenset(
+        what
+        for what in ("picture", "colour", "prompt")
+        if may_open and looks.is_open(session, reviewer, case, what)
     )
-    picture = session.scalars(query).one_or_none()
-    if picture is None or picture.key is None:
-        raise NotFound("There is no such picture.")
-    return picture
-
-
-def category_name(category: str | None) -> str:
-    """Write a category for people: `self-harm` as `Self-harm`."""
-    return (category or "other").replace("_", " ").capitalize()
-
-
-def _count(session: Session, organisation_id: uuid.UUID, choice: Choice) -> Counts:
-    rows = session.execute(
-        select(Verdict.subject, Verdict.category, func.count())
-        .where(_to_review(organisation_id))
-        .group_by(Verdict.subject, Verdict.category)
-    ).all()
-    subjects: dict[str, int] = {"prompt": 0, "image": 0}
-    categories: dict[str, int] = {}
-    for subject, category, count in rows:
-        if choice.category in {None, category}:
-            subjects[subject] += count
-        if category is not None and choice.subject in {None, subject}:
-            categories[category] = categories.get(category, 0) + count
-    return Counts(
-        prompts=subjects["prompt"],
-        pictures=subjects["image"],
-        categories=sorted(categories.items(), key=lambda pair: (-pair[1], pair[0])),
+    words = None
+    if is_public(about, verdict):
+        words = verdict.excerpt if verdict is not None else None
+    elif "prompt" in open_looks:
+        words = verdict.excerpt if verdict else (found[0].generation.asked.prompt if found else "")
+    return Detail(
+        case=case,
+        about=about,
+        verdict=verdict,
+        member=member,
+        strikes=None if member is None else abuse.strikes(session, member.id),
+        refusals=0 if member is None else _refusals(session, member.id),
+        report=reports.of_case(session, about.id) if may_open else None,
+        appeal=appeals.answered_by(session, case.id) if may_open else None,
+        decision=None if case.decision_id is None else session.get(Decision, case.decision_id),
+        history=_history(session, case, about),
+        picture=_seen(named, adapter),
+        adapter=adapter,
+        words=words,
+        is_narrowed=narrowed,
+        may_open=may_open,
+        obstacle=_obstacle(session, reviewer, case),
+        looks_open=open_looks,
+        lock=evidence.lock_of(session, about.generation_id, about.picture_index),
+        steps=evidence.steps_done(session, about.id) if narrowed else {},
+        siblings=_siblings(session, case, about),
     )
 
 
-def _to_review(organisation_id: uuid.UUID) -> ColumnElement[bool]:
-    return and_(Verdict.organisation_id == organisation_id, Verdict.action != "allow")
+def _seen(named: Found | None, adapter: Adapter | None) -> Picture | Grid | None:
+    """What can be looked at: the picture as it was kept, or the grid of a LoRA that was drawn."""
+    if adapter is not None:
+        return Grid() if adapter.probed_at is not None else None
+    return named.picture if named is not None and named.picture.key is not None else None
 
 
-def _is_picture_of_verdict() -> ColumnElement[bool]:
-    return and_(
-        Verdict.subject == "image",
-        Picture.generation_id == Verdict.generation_id,
-        Picture.index == Verdict.picture_index,
+def is_public(about: ReviewCase, verdict: Verdict | None) -> bool:
+    """Whether the words of a case are what was refused: those are read without a look."""
+    if about.kind == "adapter":
+        return True  # the name of a LoRA, which the whole team reads
+    return about.kind == "prompt" and verdict is not None and verdict.action == "block"
+
+
+def clock(due_at: datetime | None, moment: datetime) -> str:
+    """Say how much time is left: `41 h left`, `3 days left`, `2 h late`; empty without a clock."""
+    if due_at is None:
+        return ""
+    hours = (due_at - moment).total_seconds() / 3600
+    words = _span(abs(hours))
+    return f"{words} left" if hours >= 0 else f"{words} late"
+
+
+def _span(hours: float) -> str:
+    if hours < 1:
+        return f"{max(int(hours * 60), 1)} min"
+    if hours < 72:  # noqa: PLR2004 - the take-down's 48 hours are read as hours
+        return f"{int(hours)} h"
+    return f"{int(hours / 24)} days"
+
+
+def _rows() -> Select[ReviewCase, str, bool, bool, str]:
+    about = aliased(ReviewCase)
+    public = or_(
+        and_(Verdict.subject == "prompt", Verdict.action == "block"), Verdict.subject == "adapter"
     )
+    narrowed = and_(
+        func.coalesce(about.category, ReviewCase.category).in_(MINORS),
+        func.coalesce(about.kind, ReviewCase.kind).in_(SHOWN),
+    )
+    words = func.left(func.coalesce(Verdict.excerpt, ""), 120)
+    return (
+        select(
+            ReviewCase,
+            func.coalesce(Member.name, ""),
+            func.coalesce(Verdict.action == "review", False),
+            func.coalesce(narrowed, False),
+            when((public, words), else_=""),
+        )
+        .outerjoin(Member, Member.id == ReviewCase.member_id)
+        .outerjoin(about, about.id == ReviewCase.about_id)
+        .outerjoin(Verdict, Verdict.id == ReviewCase.verdict_id)
+    )
+
+
+def _count(
+    session: Session,
+    column: ColumnElement[str] | InstrumentedAttribute[str | None],
+    *wanted: ColumnElement[bool],
+) -> dict[str, int]:
+    rows = session.execute(select(column, func.count()).where(*wanted).group_by(column))
+    return {name: count for name, count in rows if name is not None}
+
+
+def _is_closed(*, closed: bool) -> ColumnElement[bool]:
+    return ReviewCase.outcome.is_not(None) if closed else ReviewCase.outcome.is_(None)
+
+
+def _refusals(session: Session, member_id: uuid.UUID) -> int:
+    query = select(func.count()).where(Verdict.member_id == member_id, Verdict.action == "block")
+    return session.scalars(query).one()
+
+
+def _obstacle(session: Session, reviewer: Member, case: ReviewCase) -> str:
+    """Why this reviewer may not decide the case; empty if they may."""
+    try:
+        decisions.require_may_decide(session, reviewer, case)
+    except AtelierError as error:
+        return error.message
+    return ""
+
+
+def _siblings(session: Session, case: ReviewCase, about: ReviewCase) -> list[int]:
+    """Other open cases about the same picture or prompt, and the appeal against this one."""
+    same = ReviewCase.about_id == case.id
+    if about.generation_id is not None:
+        same = or_(
+            same,
+            and_(
+                ReviewCase.generation_id == about.generation_id,
+                ReviewCase.picture_index.is_not_distinct_from(about.picture_index),
+            ),
+        )
+    query = select(ReviewCase.id).where(
+        same,
+        ReviewCase.organisation_id == case.organisation_id,
+        ReviewCase.id.not_in((case.id, about.id)),
+        ReviewCase.outcome.is_(None),
+    )
+    return list(session.scalars(query.order_by(ReviewCase.id).limit(9)))
+
+
+def _history(session: Session, case: ReviewCase, about: ReviewCase) -> list[Told]:
+    """What people did with a case and what it is about, oldest first, by name."""
+    ids = {case.id, about.id}
+    told = []
+    thing = "picture" if about.adapter_id is None else "LoRA"
+    for look, who in session.execute(
+        select(Look, Member.name)
+        .join(Member, Member.id == Look.reviewer_id)
+        .where(Look.case_id.in_(ids))
+    ):
+        seen = {"picture": "looked at the picture", "colour": "looked at it in colour"}
+        told.append(Told(look.at, who, seen.get(look.what, "read the prompt"), look.reason))
+    for made, who in session.execute(
+        select(Decision, Member.name)
+        .join(Member, Member.id == Decision.reviewer_id)
+        .where(Decision.case_id.in_(ids))
+    ):
+        verb = "blocked" if made.action == "block" else "allowed"
+        also = [
+            words
+            for is_so, words in (
+                (made.reverses is not None, "reversing the decision before"),
+                (made.effect == "withheld", f"the {thing} was taken back"),
+                (made.effect == "released", f"the {thing} was released"),
+                (made.blocks_hash, "its hash was blocked"),
+                (made.suspends, "the member was suspended"),
+            )
+            if is_so
+        ]
+        note = f" ({made.note})" if made.note else ""
+        what = ", ".join([f"{verb} case {made.case_id}", *also])
+        told.append(Told(made.at, who, what, f"{made.reason}{note}"))
+    return sorted(told, key=lambda one: one.at)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from inference import generations, models, presence
 from inference.models import ModelUnavailable
-from inference.request import InvalidRequest
+from inference.request import GenerationRequest, InvalidRequest
 from licensing import budgets, ledger, licence, prices, standing
 from licensing.agreements import AgreementRequired
 from licensing.budgets import BudgetStanding
@@ -25,10 +25,11 @@ from licensing.seats import Member
 from webapp import generate, identity
 from webapp.errors import DATABASE_AWAY
 from webapp.studio import Studio
+from webapp.ui import loras
 from webapp.ui.choices import model_choices, size_choices
 
 # Where the error of a field is shown; whatever is of no one field stands beside the button.
-SLOTS = ("prompt", "model", "size", "images", "seed", "project", "form")
+SLOTS = ("prompt", "model", "size", "images", "seed", "project", "adapters", "form")
 _SLOT_OF_FIELD = {"width": "size", "height": "size"}
 
 Handler = Callable[..., Any]
@@ -46,10 +47,11 @@ def submitting(studio: Studio) -> Handler:
         images: str,
         seed: str,
         project: str,
+        adapters: object,
         idempotency_key: str,
     ) -> list[str]:
         fields = {"prompt": prompt, "model": model, "images": images, "seed": (seed or "").strip()}
-        sides = {**_sides(size), "project": project}
+        sides = {**_sides(size), "project": project, "adapters": loras.chosen_of(adapters)}
         slots = _errors_of(
             studio,
             request,
@@ -72,36 +74,35 @@ def cancelling(studio: Studio) -> Handler:
 
 
 def reusing(studio: Studio) -> Handler:
-    """Load a job's settings into the form: prompt, model, size, number, seed, empty slots.
+    """Load a job's settings into the form: prompt, model, size, number, seed, LoRAs, slots.
 
-    The project stays as it is: it says what is worked on now, not how the picture was made.
+    The seed is left out where another picture of the same words is wanted. The project stays as it
+    is: it says what is worked on now, not how the picture was made.
     """
 
     def reuse(request: gr.Request, event: gr.EventData) -> list[Any]:
         member = identity.require_member(studio, request.request)
         with studio.database.read() as session:
             asked = generations.access(session, member, generate.job_id(_id(event))).asked
-        model = models.find(asked.model)
-        size = {"width": str(asked.width), "height": str(asked.height)}
-        return [
-            asked.prompt,
-            model.id,
-            gr.update(choices=size_choices(model), value=size),
-            str(asked.images),
-            str(asked.seed),
-            *("" for _ in SLOTS),
-        ]
+            chosen, left_out = loras.reused(session, member, asked)
+        seed = "" if _said(event, "seed") == "new" else str(asked.seed)
+        slots = [_error(" ".join(left_out)) if name == "adapters" else "" for name in SLOTS]
+        return [asked.prompt, *_choices(asked), seed, chosen, *slots]
 
     return reuse
 
 
 def remembering(studio: Studio) -> Handler:
-    """Offer the project of the member's newest job again."""
+    """Begin with the choices of the member's newest job: model, size, number, LoRAs, project."""
 
-    def remember(request: gr.Request) -> str:
+    def remember(request: gr.Request) -> list[Any]:
         member = identity.require_member(studio, request.request)
         with studio.database.read() as session:
-            return generations.last_project(session, member) or ""
+            last = generations.newest(session, member)
+            if last is None or not any(model.id == last.model for model in models.CATALOGUE):
+                return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), ""]
+            chosen, _ = loras.reused(session, member, last.asked)
+        return [*_choices(last.asked), chosen, last.project or ""]
 
     return remember
 
@@ -221,9 +222,15 @@ def _errors_of(studio: Studio, request: gr.Request, run: Callable[[Member], obje
         slot, shown = _slot_of(error), escape(error.message)
     except OperationalError:
         slot, shown = "form", DATABASE_AWAY
-    return [
-        f'<p class="field-error" role="alert">{shown}</p>' if name == slot else "" for name in SLOTS
-    ]
+    return [_alert(shown) if name == slot else "" for name in SLOTS]
+
+
+def _error(words: str) -> str:
+    return _alert(escape(words)) if words else ""
+
+
+def _alert(html: str) -> str:
+    return f'<p class="field-error" role="alert">{html}</p>'
 
 
 def _slot_of(error: AtelierError) -> str:
@@ -241,6 +248,17 @@ def _sides(size: object) -> dict[str, object]:
     return {"width": sides.get("width", ""), "height": sides.get("height", "")}
 
 
+def _choices(asked: GenerationRequest) -> list[Any]:
+    """A request's model, size and number as the form's controls take them."""
+    model = models.find(asked.model)
+    size = {"width": str(asked.width), "height": str(asked.height)}
+    return [model.id, gr.update(choices=size_choices(model), value=size), str(asked.images)]
+
+
 def _id(event: gr.EventData) -> object:
     """The job that a card named; what the page sent is not trusted, only looked up."""
-    return event._data.get("id")  # noqa: SLF001 - what __getattr__ of EventData does, without raising
+    return _said(event, "id")
+
+
+def _said(event: gr.EventData, name: str) -> object:
+    return event._data.get(name)  # noqa: SLF001 - what __getattr__ of EventData does, without raising

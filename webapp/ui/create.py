@@ -1,4 +1,4 @@
-"""The creator page: a prompt, one row of instruments under it, and what becomes of it below.
+"""The creator page: a prompt with its price, a row of instruments, and what becomes of it below.
 
 The form is Gradio's; its handlers are in `webapp.ui.compose`. The rest is drawn by feed.js from
 GET /events. What must hold: a handler never trusts what the page says of itself, no text of a
@@ -16,11 +16,11 @@ from inference.models import Model
 from inference.request import IMAGES_MAX, PROJECT_CHARACTERS_MAX
 from licensing.seats import Page
 from webapp.studio import Studio
-from webapp.ui import compose, shell
+from webapp.ui import compose, loras, shell
 from webapp.ui.choices import model_choices, model_picker, size_choices, size_picker
 from webapp.ui.feed import FEED, ON_LOAD
 
-SCRIPTS = ("compose.js", "feed.js")
+SCRIPTS = ("compose.js", "prompt.js", "feed.js")
 STYLES = ("create.css",)
 
 # Runs in the browser before the handler: adds the key of this state of the form.
@@ -32,9 +32,17 @@ _ANSWERED = "(key) => window.atelier.answered(key)"
 _LOADED = "() => window.atelier.loaded()"
 # "once", Gradio's default, drops a press while an earlier one is on its way; our keys allow more.
 _DIRECT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "multiple"}
-_REUSED = ("prompt", "model", "size", "images", "seed")  # in the order of compose.reusing
+# In the order of compose.reusing and compose.remembering.
+_REUSED = ("prompt", "model", "size", "images", "seed", "adapters")
+_REMEMBERED = ("model", "size", "images", "adapters", "project")
 _HEADING = '<h1 class="visually-hidden" id="content" tabindex="-1">Create pictures</h1>'
 _SEED_BUTTON = '<button type="button" class="seed-lock">Keep the last one</button>'
+# Filled by prompt.js: how long the prompt is, once that matters, and what was asked before.
+_PROMPT_TOOLS = """
+<div class="prompt-tools"><span class="prompt-count small" hidden></span>
+<details class="drop recent" hidden><summary class="small">Recent</summary>
+<ul class="choices" aria-label="Recent prompts"></ul></details></div>
+"""
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def _wire_explanation(
 ) -> None:
     """Say why nothing can be generated when the page opens, and when model or studio change."""
     model = form.fields["model"]
-    for look in (demo.load, feed.studio, model.input):
+    for look in (demo.load, feed.studio, model.input, model.change):
         look(compose.explaining(studio), inputs_kwargs={"model": model}, outputs=why_not, **_DIRECT)
 
 
@@ -112,16 +120,46 @@ def _wire(studio: Studio, demo: gr.Blocks, form: Form, feed: gr.HTML) -> None:
     feed.reuse(compose.reusing(studio), outputs=reused, **_DIRECT).then(**price).then(
         None, js=_LOADED, **_DIRECT
     )
-    demo.load(compose.remembering(studio), outputs=fields["project"], **_DIRECT)
+    remembered = [fields[name] for name in _REMEMBERED]
+    demo.load(compose.remembering(studio), outputs=remembered, **_DIRECT).then(**price)
+    gr.on(
+        [fields["model"].input, fields["model"].change],
+        loras.for_model,
+        fields["model"],
+        fields["adapters"],
+        **_DIRECT,
+    )
+    feed.studio(**price)
     for look in (demo.load, feed.studio):  # money and workers change while the page is open
-        look(**price)
         look(**listing)
+        look(loras.listing_loras(studio), outputs=fields["adapters"], **_DIRECT)
 
 
 def _lay_out(first: Model) -> Form:
-    """Draw the prompt, then one row that ends with the price and the button."""
+    """Draw the prompt with price and button beside it, then one row of instruments."""
     slots = {name: _slot(name) for name in compose.SLOTS}
+    with gr.Row(elem_id="ask"):
+        prompt = _prompt(slots)
+        with gr.Column(elem_id="send"):
+            price = gr.HTML("", elem_id="price", apply_default_css=False)
+            button = gr.Button("Generate", variant="primary", elem_id="generate")
+            left = gr.HTML("", elem_id="left", apply_default_css=False)
+            budget = gr.HTML("", elem_id="budget", apply_default_css=False)
+            key = gr.Textbox(visible="hidden", elem_id="form-key")
+    slots["form"].render()
+    with gr.Row(elem_id="instruments"):
+        fields = _instruments(first, slots)
+    with _field("adapters"):
+        fields["adapters"] = loras.lora_picker(first.id)
+        slots["adapters"].render()
+    return Form(
+        {"prompt": prompt, **fields}, list(slots.values()), [price, left, budget], key, button
+    )
+
+
+def _prompt(slots: dict[str, gr.HTML]) -> gr.Textbox:
     with _field("prompt"):
+        gr.HTML(_PROMPT_TOOLS, apply_default_css=False, elem_id="prompt-tools")
         prompt = gr.Textbox(
             label="Prompt",
             placeholder="Describe a picture: a red apple, flat style, on a blue background",
@@ -130,48 +168,35 @@ def _lay_out(first: Model) -> Form:
             elem_id="prompt",
         )
         slots["prompt"].render()
-    with gr.Row(elem_id="instruments"):
-        model, size = _pickers(first, slots)
-        with _field("images"):
-            counts = [str(count) for count in range(1, IMAGES_MAX + 1)]
-            images = gr.Radio(counts, value="1", label="Pictures", elem_id="images")
-            slots["images"].render()
-        with _field("seed"):
-            seed = gr.Textbox(
-                label="Seed", placeholder="Random each time", max_lines=1, elem_id="seed"
-            )
-            gr.HTML(_SEED_BUTTON, apply_default_css=False, elem_id="seed-button")
-            slots["seed"].render()
-        with _field("project"):
-            project = gr.Textbox(
-                label="Project",
-                placeholder="Optional, for the bill",
-                max_length=PROJECT_CHARACTERS_MAX,
-                max_lines=1,
-                elem_id="project",
-            )
-            slots["project"].render()
-        with gr.Column(elem_id="send"):
-            price = gr.HTML("", elem_id="price", apply_default_css=False)
-            button = gr.Button("Generate", variant="primary", elem_id="generate")
-            left = gr.HTML("", elem_id="left", apply_default_css=False)
-            budget = gr.HTML("", elem_id="budget", apply_default_css=False)
-            key = gr.Textbox(visible="hidden", elem_id="form-key")
-    slots["form"].render()
-    fields = {"prompt": prompt, "model": model, "size": size, "images": images, "seed": seed}
-    fields["project"] = project
-    return Form(fields, list(slots.values()), [price, left, budget], key, button)
+    return prompt
 
 
-def _pickers(first: Model, slots: dict[str, gr.HTML]) -> tuple[gr.HTML, gr.HTML]:
+def _instruments(first: Model, slots: dict[str, gr.HTML]) -> dict[str, Any]:
     with _field("model"):
         model = model_picker(model_choices({}), first.id)
         slots["model"].render()
+    with _field("images"):
+        counts = [str(count) for count in range(1, IMAGES_MAX + 1)]
+        images = gr.Radio(counts, value="1", label="Pictures", elem_id="images")
+        slots["images"].render()
     with _field("size"):
         side = str(first.side_default)
         size = size_picker(size_choices(first), {"width": side, "height": side})
         slots["size"].render()
-    return model, size
+    with _field("seed"):
+        seed = gr.Textbox(label="Seed", placeholder="Random each time", max_lines=1, elem_id="seed")
+        gr.HTML(_SEED_BUTTON, apply_default_css=False, elem_id="seed-button")
+        slots["seed"].render()
+    with _field("project"):
+        project = gr.Textbox(
+            label="Project",
+            placeholder="For the bill",
+            max_length=PROJECT_CHARACTERS_MAX,
+            max_lines=1,
+            elem_id="project",
+        )
+        slots["project"].render()
+    return {"model": model, "size": size, "images": images, "seed": seed, "project": project}
 
 
 def _field(name: str) -> gr.Column:

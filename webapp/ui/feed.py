@@ -1,4 +1,4 @@
-"""The right half of the creator page before its script fills it: places and words, nothing else.
+"""The creator page below its form, before its scripts fill it: places and words, nothing else.
 
 feed.js, stage.js, gallery.js and viewer.js look their places up by class. What stands here is fixed
 text; jobs, prompts and pictures come from GET /events and are drawn with DOM calls.
@@ -20,6 +20,23 @@ _BUTTONS = "".join(
     for example in EXAMPLES
 )
 
+# What prompt.js and viewer.js listen for.
+SHORTCUTS = (
+    ("Generate", ("Ctrl", "Enter")),
+    ("Write the prompt", ("P",)),
+    ("Search your pictures", ("/",)),
+    ("Next or previous picture", ("←", "→")),
+    ("Star the picture that is open", ("S",)),
+    ("Delete the picture that is open", ("Del",)),
+    ("Close", ("Esc",)),
+    ("Show this list", ("?",)),
+)
+
+_KEYS = "".join(
+    f"<div><dt>{what}</dt><dd>{' '.join(f'<kbd>{key}</kbd>' for key in keys)}</dd></div>"
+    for what, keys in SHORTCUTS
+)
+
 FEED = f"""
 <div class="feed" data-state="loading">
   <p class="feed-said visually-hidden" role="status" aria-live="polite"></p>
@@ -37,13 +54,26 @@ FEED = f"""
       are not Krea 2. They draw one or two everyday things in four illustration styles. Ask them for
       people, text, scenery or photographs and you get an arbitrary picture.</p>
   </section>
+  <search class="gallery-bar" hidden>
+    <input class="input gallery-search" type="search" placeholder="Search your prompts"
+      aria-label="Search your prompts" autocomplete="off" spellcheck="false" maxlength="200">
+    <button type="button" class="button gallery-starred" aria-pressed="false">Starred</button>
+  </search>
   <section class="gallery" aria-label="Earlier pictures"></section>
+  <p class="empty gallery-none" role="status" hidden></p>
   <p class="notice bad gallery-error" role="alert" hidden>The older pictures could not be fetched.
     Try again.</p>
   <button type="button" class="button gallery-more" hidden>Show older pictures</button>
   <footer class="feed-foot">Every picture here is made by an AI model and says so in its file.
-    <a href="/agreements">Licence and acceptable use</a></footer>
+    <a href="/agreements">Licence and acceptable use</a>
+    <button type="button" class="shortcuts-open">Keyboard shortcuts</button></footer>
   <dialog class="viewer"></dialog>
+  <dialog class="small-dialog removal" aria-labelledby="removal-title"></dialog>
+  <dialog class="small-dialog shortcuts" aria-labelledby="shortcuts-title">
+    <h2 id="shortcuts-title">Keyboard shortcuts</h2>
+    <dl class="rows">{_KEYS}</dl>
+    <form method="dialog"><button class="button">Close</button></form>
+  </dialog>
 </div>
 """
 

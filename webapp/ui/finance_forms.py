@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse
 
 from licensing import payments as paying
 from licensing.errors import NotFound
-from licensing.money import parse_usd
+from licensing.money import parse_usd, read_usd
 from licensing.payments import (
     TOP_UP_MICROS_MAX,
     TOP_UP_MICROS_MIN,
@@ -46,7 +46,7 @@ def routes(studio: Studio) -> APIRouter:
         other: Amount = "",
         save_card: Annotated[bool, Form()] = False,  # noqa: FBT002 - a check box of a form
     ) -> JSONResponse:
-        micros = parse_usd(other if amount == "other" else amount)
+        micros = read_usd(other if amount == "other" else amount)
         return _away(payments.start_top_up(studio, payer, micros, save_card=save_card))
 
     @router.post("/card")
@@ -103,8 +103,8 @@ def _add_automatic(router: APIRouter, studio: Studio) -> None:
         payments.set_automatic(
             studio,
             payer,
-            threshold_micros=parse_usd(threshold),
-            amount_micros=parse_usd(amount),
+            threshold_micros=read_usd(threshold),
+            amount_micros=read_usd(amount),
             monthly_ceiling_micros=parse_usd(ceiling),
         )
         return _drawn(studio, payer, asked, "Automatic top-up is on.")

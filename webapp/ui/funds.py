@@ -28,6 +28,7 @@ KIND_WORDS = {
     "grant": "Grant",
     "refund_generation": "Refund for a picture",
     "refund_top_up": "Paid back",
+    "return_refund": "Paid back, but it did not arrive",
     "chargeback": "Taken back by a bank",
     "expire": "Ran out unused",
     "adjust": "Adjustment",

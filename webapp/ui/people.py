@@ -56,6 +56,7 @@ _CHANGES = {
     "team_pays": "chose the team that pays for",
     "domain_added": "claimed the domain",
     "domain_verified": "proved the domain",
+    "domain_lapsed": "its record is gone; no longer proved: the domain",
     "domain_policy": "changed the rule of the domain",
     "domain_issuer": "chose the sign-in provider of the domain",
     "domain_removed": "gave up the domain",

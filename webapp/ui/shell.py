@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from licensing.seats import Member, Page, may
 from webapp import identity
 from webapp.studio import Studio
+from webapp.ui import statement
 from webapp.ui.theme import build_theme
 
 STATIC = Path(__file__).parent / "static"
@@ -46,8 +47,14 @@ def page(studio: Studio, *, title: str, active: Page) -> Iterator[gr.Blocks]:
             elem_classes="atelier",
             apply_default_css=False,
         )
+        banner = gr.HTML("", elem_id="site-banner", elem_classes="atelier", apply_default_css=False)
         yield demo
-        demo.load(_header_for(studio, active), outputs=header, queue=False, show_progress="hidden")
+        demo.load(
+            _top_for(studio, active),
+            outputs=[header, banner],
+            queue=False,
+            show_progress="hidden",
+        )
 
 
 def mount(
@@ -125,7 +132,8 @@ def header_html(member: Member, *, active: Page | None) -> str:
         f'<p><strong>{escape(member.name)}</strong><br><span class="muted small">'
         f"{escape(member.email)} · {escape(member.role)}</span></p>"
         f'<div role="group" aria-label="Appearance">{themes}</div><hr>'
-        '<a href="/keys">API keys</a>'
+        '<a href="/loras">LoRAs</a><a href="/keys">API keys</a>'
+        '<a href="/refusals">Refusals and appeals</a>'
         '<form method="post" action="/logout"><button type="submit">Sign out</button></form>'
         "</div></details></header>"
     )
@@ -139,11 +147,13 @@ def _waiting_header() -> str:
     )
 
 
-def _header_for(studio: Studio, active: Page) -> Callable[[gr.Request], Any]:
-    def header(request: gr.Request) -> str:
+def _top_for(studio: Studio, active: Page) -> Callable[[gr.Request], Any]:
+    def top(request: gr.Request) -> tuple[str, str]:
         member = identity.current_member(studio, request.request)
         if member is None:
-            return _waiting_header()
-        return header_html(member, active=active)
+            return _waiting_header(), ""
+        with studio.database.read() as session:
+            told = statement.banner(studio, session, member)
+        return header_html(member, active=active), told
 
-    return header
+    return top

@@ -21,6 +21,7 @@ from webapp.ui import (
     team_joining,
     team_members,
     team_plan,
+    team_policy,
     team_view,
 )
 from webapp.ui.team_members import Part, Search
@@ -66,6 +67,7 @@ def routes(studio: Studio) -> APIRouter:
         team_groups,
         team_budgets,
         team_plan,
+        team_policy,
         team_joining,
         team_directory,
         team_access,

@@ -3,7 +3,7 @@
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -19,6 +19,8 @@ from licensing import (
     licence,
     model_switches,
     payments,
+    policy,
+    prompt_rules,
     seat_days,
     seats,
     teams,
@@ -34,6 +36,12 @@ from webapp.ui import people
 DAYS_SHOWN = 30  # of the daily record of seats
 LEAVERS_SHOWN = 500  # in a list that scrolls; who was erased is not in it any more
 CHANGES_ON_PAGE = 50
+# What an action of the use policy means to whoever sets it.
+ACTION_WORDS = {
+    "label": "Made, and noted",
+    "review": "Made, and a reviewer looks",
+    "block": "Refused",
+}
 
 
 @dataclass(frozen=True)
@@ -180,3 +188,37 @@ def _names_by_team(session: Session, organisation_id: uuid.UUID) -> dict[uuid.UU
     for team_id, name in session.execute(query):
         names[team_id].append(name)
     return names
+
+
+@dataclass(frozen=True)
+class PolicyChange:
+    """One change of the use policy, ready to read."""
+
+    name: str
+    action: str
+    reason: str
+    by: str
+    at: datetime
+
+
+def read_policy(session: Session, actor: Member) -> dict[str, Any]:
+    """Read how strict each category is, and the latest changes."""
+    categories = prompt_rules.load().categories
+    rows = policy.history(session, actor.organisation_id, limit=CHANGES_ON_PAGE)
+    wanted = {row.member_id for row in rows if row.member_id is not None}
+    found = session.execute(select(Member.id, Member.name).where(Member.id.in_(wanted)))
+    names = {row.id: row.name for row in found}
+    return {
+        "standings": policy.standings(session, actor.organisation_id),
+        "action_words": ACTION_WORDS,
+        "changes": [
+            PolicyChange(
+                name=categories[row.category].name if row.category in categories else row.category,
+                action=row.action,
+                reason=row.reason,
+                by=names.get(row.member_id, "The operator") if row.member_id else "The operator",
+                at=row.at,
+            )
+            for row in rows
+        ],
+    }

@@ -23,6 +23,7 @@ class View(StrEnum):
     GROUPS = "groups"
     PLAN = "plan"
     JOINING = "joining"
+    POLICY = "policy"
     ACCESS = "access"
 
 
@@ -31,6 +32,7 @@ TABS = {
     View.GROUPS: "Teams and budgets",
     View.PLAN: "Plan and seats",
     View.JOINING: "Joining",
+    View.POLICY: "Policy",
     View.ACCESS: "Keys and history",
 }
 
@@ -38,6 +40,7 @@ READS: dict[View, Callable[[Session, Member], dict[str, Any]]] = {
     View.GROUPS: team_reads.read_groups,
     View.PLAN: team_reads.read_plan,
     View.JOINING: team_reads.read_joining,
+    View.POLICY: team_reads.read_policy,
 }
 
 

@@ -40,9 +40,11 @@ document.addEventListener("input", (event) => {
   event.target.setAttribute("aria-invalid", "false");
 });
 
+// Settings were loaded again: to the prompt, or, where a new seed is wanted, to the button that asks.
 function loaded() {
   scrollTo({ top: 0, behavior: "smooth" });
-  document.querySelector("#prompt textarea")?.focus({ preventScroll: true });
+  const isAgain = document.querySelector("#seed input")?.value === "";
+  document.querySelector(isAgain ? "#generate" : "#prompt textarea")?.focus({ preventScroll: true });
   showLock();
 }
 
@@ -89,7 +91,7 @@ function showLock() {
   const lock = document.querySelector(".seed-lock");
   if (!input || !lock) return;
   const last = document.documentElement.dataset.lastSeed;
-  const words = input.value ? "Random each time" : "Keep the last one";
+  const words = input.value ? "Make it random" : "Keep the last one";
   if (lock.textContent !== words) lock.textContent = words;
   lock.disabled = !input.value && !last;
 }

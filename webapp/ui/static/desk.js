@@ -51,6 +51,9 @@ function put(html, focus) {
   latest += 1;
   view.innerHTML = html;
   view.removeAttribute("aria-busy");
+  // On a phone the tabs are a row that scrolls: the one that is open is in sight.
+  const tab = view.querySelector(".tabs [aria-current]");
+  if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 16;
   const target = focus && (typeof focus === "string" ? document.getElementById(focus) : focus);
   if (target) target.focus();
 }

@@ -3,12 +3,15 @@
 // an hour's absence shows the same. Connecting brings a snapshot; every later message one change.
 import { ACTIVE, signal } from "./dom.js";
 import { Gallery } from "./gallery.js";
+import { offer } from "./prompt.js";
 import { leaveForSignIn } from "./session.js";
 import { drawOthers, drawStage, drawStep } from "./stage.js";
 import { Viewer } from "./viewer.js";
 
 const RETRY_MS = 2000; // the browser's own retry gives up on an HTTP error; ours does not
 const HIDDEN_MS = 10_000; // a browser has six connections to a host; idle tabs in the back need none
+const QUIET_MS = 10_000; // longer than a step of the largest model; a worker that died says nothing
+const LOOK_MS = 1000;
 const TITLE = document.title;
 
 class Feed {
@@ -17,7 +20,10 @@ class Feed {
     this.jobs = new Map();
     this.viewer = new Viewer(root);
     this.gallery = new Gallery(root, this.viewer);
+    root.addEventListener("atelier:shelved", ({ detail }) => this.shelved(detail));
+    root.addEventListener("atelier:say", ({ detail }) => this.say(detail));
     this.connect();
+    setInterval(() => this.listen(), LOOK_MS);
     document.addEventListener("visibilitychange", () => this.seen(!document.hidden));
     window.addEventListener("pagehide", () => this.source.close());
   }
@@ -66,18 +72,44 @@ class Feed {
   }
 
   job({ job, said }) {
+    const isOld = this.jobs.get(job.id)?.state === "finished" || this.gallery.reaches(job);
+    if (job.deleted || isOld) {
+      this.shelved(job);
+      return;
+    }
     const before = this.jobs.get(job.id);
     this.jobs.set(job.id, { ...before, ...job, preview: job.preview ?? before?.preview });
     if (said) this.say(said);
     this.draw();
   }
 
+  // A finished job that was starred, deleted or taken back: here, in another tab, by a reviewer.
+  shelved(job) {
+    const before = this.viewer.album();
+    if (job.deleted) this.jobs.delete(job.id);
+    else if (this.jobs.has(job.id)) this.jobs.set(job.id, job);
+    this.gallery.put(job);
+    this.draw();
+    this.viewer.changed(job, before);
+  }
+
   step({ id, ...progress }) {
     const job = this.jobs.get(id);
     if (!job) return;
-    Object.assign(job, progress, { state: "running", preview: progress.preview ?? job.preview });
+    Object.assign(job, progress, { state: "running", preview: progress.preview ?? job.preview,
+      heardAt: Date.now(), quiet: false });
     if (!drawStep(this.root, job)) this.draw();
     this.name();
+  }
+
+  // A step that lasts too long is explained, until the next one or the sweep says more.
+  listen() {
+    for (const job of this.jobs.values()) {
+      const isQuiet = job.state === "running" && Date.now() - job.heardAt > QUIET_MS;
+      if (isQuiet === Boolean(job.quiet)) continue;
+      job.quiet = isQuiet;
+      if (job.state === "running") drawStep(this.root, job);
+    }
   }
 
   // The tab says how far the newest job is, for whoever works in another one.
@@ -105,7 +137,7 @@ class Feed {
 
   draw() {
     const newestFirst = [...this.jobs.values()].sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
-    const [newest] = newestFirst;
+    const newest = newestFirst[0] ?? this.gallery.first();
     this.viewer.newest = newest?.state === "finished" ? newest : null;
     drawStage(this.root, newest, this.viewer);
     drawOthers(this.root, newestFirst.slice(1).filter((job) => ACTIVE.has(job.state)));
@@ -116,6 +148,7 @@ class Feed {
     this.root.querySelector(".feed-empty").hidden = !empty;
     document.documentElement.dataset.lastSeed =
       newestFirst.find((job) => job.seed !== null)?.seed ?? "";
+    offer([...newestFirst, ...this.gallery.all.jobs.values()]);
   }
 
   offline(isOffline) {

@@ -1,5 +1,6 @@
 // The newest job, large: waiting, running with its preview, or its pictures. Other running jobs
 // are one line each below it. Buttons do nothing themselves: they signal to the page.
+import { copyButton, deleteButton, starButton } from "./acts.js";
 import { ACTIVE, clock, facts, h, signal } from "./dom.js";
 
 // How a job ends without a picture. None of these costs anything.
@@ -14,7 +15,8 @@ export function drawStage(root, job, viewer) {
   const stage = root.querySelector(".stage");
   stage.hidden = !job;
   if (!job) return;
-  const key = [job.id, job.state, job.message, job.position, job.waiting, job.cancelling].join();
+  const key = [job.id, job.state, job.message, job.position, job.waiting, job.cancelling, job.starred,
+    job.pictures.filter((picture) => picture.refused).length].join();
   if (stage.dataset.key === key) return;
   const arrived = stage.dataset.key?.startsWith(job.id) && job.state === "finished";
   const held = stage.contains(document.activeElement) && document.activeElement.dataset.act;
@@ -66,11 +68,13 @@ function words(job) {
   if (job.state === "queued") {
     if (job.waiting) return job.waiting;
     const ahead = (job.position ?? 1) - 1;
+    if (job.retry) return "Its worker stopped, so it begins again. Nothing is charged twice";
     return ahead > 0 ? `Waiting · ${ahead} ahead of you` : "Next in line";
   }
   if (!job.step) return job.message || "Starting the model";
   if (job.step >= job.steps) return "Checking the picture";
-  return `Step ${job.step} of ${job.steps}`;
+  const quiet = job.quiet ? " · no news for a while. If its worker is gone, another one begins again" : "";
+  return `Step ${job.step} of ${job.steps}${quiet}`;
 }
 
 function progress(job) {
@@ -88,14 +92,17 @@ function frame(job, viewer) {
 }
 
 function grid(job, items) {
-  const style = `--aspect:${job.width / job.height};--count:${items.length}`;
+  const aspect = job.width / job.height;
+  const columns = items.length === 4 && aspect > 0.9 ? 2 : items.length; // whichever shows them larger
+  const style = `--aspect:${aspect};--columns:${columns};--rows:${items.length / columns}`;
   return h("div", { class: "easel" },
     h("ul", { class: "frame", "data-count": items.length, style }, items));
 }
 
 function pictures(job, viewer) {
   return grid(job, job.pictures.map((picture, index) => picture.refused
-    ? h("li", { class: "sheet" }, h("p", { class: "sheet-words" }, "Held back by the picture filter."))
+    ? h("li", { class: "sheet" }, h("p", { class: "sheet-words" }, "Held back by the content filter. Not charged. ",
+      h("a", { href: "/refusals" }, "Why, and how to appeal")))
     : h("li", {}, h("button", { type: "button", class: "picture", "data-act": `open-${index}`,
       onclick: () => viewer.open(job, index) },
     h("img", { src: `/media/${picture.id}`, width: picture.width, height: picture.height,
@@ -106,11 +113,13 @@ function panel(root, job) {
   const running = ACTIVE.has(job.state);
   const said = facts(job).slice(0, job.state === "finished" ? -1 : undefined); // "paid" says the price
   return h("div", { class: "stage-panel", "data-job": job.id },
-    h("h2", { class: "stage-prompt" }, job.prompt),
+    h("h2", { class: "stage-prompt", dir: "auto" }, job.prompt),
     h("ul", { class: "facts" }, said.map((fact) => h("li", {}, fact))),
     running ? progress(job) : outcome(job),
-    h("div", { class: "cluster" },
-      running ? cancelButton(root, job) : reuseButton(root, job), ...downloads(job)));
+    h("div", { class: "cluster" }, ...(running ? [cancelButton(root, job)]
+      : [...downloads(job), reuseButton(root, job), againButton(root, job)])),
+    job.state === "finished"
+      ? h("div", { class: "acts" }, starButton(root, job), copyButton(job), deleteButton(root, job)) : null);
 }
 
 function outcome(job) {
@@ -120,7 +129,8 @@ function outcome(job) {
   }
   const why = job.error ?? ENDS[job.state];
   const kind = job.state === "cancelled" ? "notice" : "notice care";
-  return h("p", { class: kind }, why.includes(FREE) ? why : `${why} ${FREE}`);
+  return h("p", { class: kind }, why.includes(FREE) ? why : `${why} ${FREE}`,
+    job.state === "refused" ? [" ", h("a", { href: "/refusals" }, "Why, and how to appeal")] : null);
 }
 
 function cancelButton(root, job) {
@@ -134,11 +144,18 @@ export function reuseButton(root, job) {
     onclick: () => signal(root, "reuse", { id: job.id }) }, "Use these settings");
 }
 
+// The same words and settings with a new seed: everything is filled in, and Enter makes it.
+export function againButton(root, job) {
+  return h("button", { type: "button", class: "button", "data-act": "again",
+    onclick: () => signal(root, "reuse", { id: job.id, seed: "new" }) }, "Try another seed");
+}
+
 function downloads(job) {
   if (job.state !== "finished") return [];
   const kept = job.pictures.filter((picture) => !picture.refused);
   const link = (picture, words, label) => h("a", { class: "button", download: true, "aria-label": label,
-    href: `/media/${picture.id}?download=1` }, words);
+    "data-act": `download-${picture.id}`, href: `/media/${picture.id}?download=1` }, words);
+  if (kept.length === 0) return [];
   if (kept.length === 1) return [link(kept[0], "Download")];
   return [h("div", { class: "downloads" }, h("span", { class: "muted small" }, "Download"),
     kept.map((picture, index) => link(picture, `${index + 1}`, `Download picture ${index + 1}`)))];

@@ -1,0 +1,228 @@
+"""A team's LoRAs, from a file in somebody's hands to the job of a picture."""
+
+import hashlib
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx2
+import pytest
+from atelier_at_work import Work, encoded, open_work
+from desks import add_desks
+from sqlalchemy import select
+
+from inference.request import AdapterUse, InvalidRequest
+from inference.safety import ImageVerdict
+from licensing import adapters, api_keys
+from licensing.cases import ReviewCase
+
+WEIGHTS = Path(__file__).parents[2] / "weights"
+LINE = (WEIGHTS / "pocket-lora-line" / "pytorch_lora_weights.safetensors").read_bytes()
+SHA = hashlib.sha256(LINE).hexdigest()
+
+
+@pytest.fixture
+def work(stack: ExitStack, environ: dict[str, str]) -> Work:
+    """A studio that has the pocket models' real weights beside it."""
+    work = open_work(stack, environ)
+    weights = work.running.settings.weights
+    for model in ("pocket-turbo", "pocket-raw"):
+        (weights / model / "model_index.json").unlink()
+        (weights / model).rmdir()
+        (weights / model).symlink_to(WEIGHTS / model)
+    add_desks(work.running)
+    return work
+
+
+def upload(
+    client: httpx2.Client, content: bytes = LINE, name: str = "Line art", triggers: str = ""
+) -> httpx2.Response:
+    return client.post("/loras/file", params={"name": name, "triggers": triggers}, content=content)
+
+
+def probe(work: Work, adapter_id: str, verdict: ImageVerdict) -> None:
+    """Judge as the worker does; `tests/inference/test_probe.py` has the worker itself."""
+    with work.running.database.transaction() as session:
+        adapter = adapters.access(session, work.member, adapter_id)
+        claimed = adapters.claim(session, adapter.id, "played by a test")
+        assert claimed is not None
+    with work.running.database.transaction() as session:
+        assert adapters.judge(
+            session,
+            claimed,
+            action=verdict.action,
+            category=verdict.category,
+            score=verdict.score,
+            source=verdict.source,
+            grid="grid-1",
+        )
+
+
+PASSED = ImageVerdict("allow", None, 0.01, "fake")
+DOUBTED = ImageVerdict("review", "sexual", 0.6, "fake")
+
+
+def listed(client: httpx2.Client) -> list[tuple[str, str]]:
+    return [(lora["name"], lora["state"]) for lora in client.get("/loras/list").json()["loras"]]
+
+
+def sentence(answer: httpx2.Response) -> str:
+    return str(answer.json()["error"]["message"])
+
+
+def test_a_file_is_brought_checked_and_chosen(work: Work) -> None:
+    client = work.client()
+    answer = upload(client)
+    assert answer.status_code == 201, answer.text
+    adapter_id = answer.json()["id"]
+    assert answer.json() == {"id": adapter_id, "sha256": SHA, "state": "checking"}
+    with pytest.raises(InvalidRequest, match="is still being checked"):
+        work.submit(adapters=[{"lora": adapter_id}])
+    probe(work, adapter_id, PASSED)
+    assert listed(client) == [("Line art", "ready")]
+    job = work.submit(adapters=json.dumps([{"lora": adapter_id, "strength": "0.75"}]))
+    assert job.asked.adapters == (AdapterUse(SHA, 0.75),)
+    folder = work.running.settings.state / "adapters"
+    assert (folder / f"{SHA}.safetensors").read_bytes() == LINE
+    assert list((folder / "incoming").iterdir()) == []
+
+
+def test_the_same_file_twice_is_one_lora_also_at_the_same_time(work: Work) -> None:
+    answers: list[httpx2.Response] = []
+    client = work.client()
+    twice = [threading.Thread(target=lambda: answers.append(upload(client))) for _ in range(2)]
+    for thread in twice:
+        thread.start()
+    for thread in twice:
+        thread.join()
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(listed(client)) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"PK\x03\x04" + b"\0" * 64, "pickle"),
+        (LINE[:-1], ""),
+        (b"\xff" * 64, ""),
+    ],
+)
+def test_what_is_no_lora_is_refused_with_a_sentence_and_leaves_nothing(
+    work: Work, content: bytes, words: str
+) -> None:
+    client = work.client()
+    answer = upload(client, content)
+    assert answer.status_code == 422, answer.text
+    assert words in sentence(answer)
+    assert listed(client) == []
+    assert not list((work.running.settings.state / "adapters").rglob("*.*"))
+
+
+def test_a_file_over_the_limit_is_refused_before_it_comes(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.bringing.FILE_BYTES_MAX", 1000)
+    answer = upload(work.client())
+    assert answer.status_code == 422
+    assert "1,024 MB" in sentence(answer)
+
+
+def test_a_full_disk_is_said_before_the_file_comes(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inference.adapter_files.FREE_BYTES_MIN", 2**62)
+    answer = upload(work.client())
+    assert answer.status_code == 422
+    assert "too little space" in sentence(answer)
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(work: Work) -> None:
+    client = work.client()
+
+    def half() -> Iterator[bytes]:
+        yield LINE[: len(LINE) // 2]
+        raise ConnectionResetError
+
+    headers = {"content-length": str(len(LINE))}
+    with pytest.raises(ConnectionResetError):
+        client.post("/loras/file", params={"name": "Half"}, content=half(), headers=headers)
+    assert listed(client) == []
+    incoming = work.running.settings.state / "adapters" / "incoming"
+    deadline = time.monotonic() + 20
+    while list(incoming.iterdir()):
+        assert time.monotonic() < deadline, "the half file is still there"
+        time.sleep(0.02)
+
+
+def test_words_that_the_policy_refuses_are_no_trigger_words(work: Work) -> None:
+    answer = upload(work.client(), triggers="nude child")
+    assert answer.status_code == 422
+    assert "trigger words" in sentence(answer)
+
+
+def test_admins_decide_who_brings_and_a_neighbour_finds_nothing(work: Work) -> None:
+    client = work.client()
+    owner = work.client("demo-admin")
+    assert owner.post("/loras/uploaders", data={"everybody": "no"}).status_code == 303
+    refused = upload(client)
+    assert refused.status_code == 403
+    assert "only owners and admins" in sentence(refused)
+    assert client.post("/loras/uploaders", data={"everybody": "yes"}).status_code == 403
+    owner.post("/loras/uploaders", data={"everybody": "yes"})
+    adapter_id = upload(client).json()["id"]
+    other = work.client("demo-finance")
+    assert other.post(f"/loras/{adapter_id}/remove").status_code == 403
+    assert client.post(f"/loras/{adapter_id}/name", data={"name": "Ink"}).status_code == 303
+    assert listed(client) == [("Ink", "checking")]
+    assert client.post(f"/loras/{adapter_id}/remove").status_code == 303
+    assert listed(client) == []
+    assert not (work.running.settings.state / "adapters" / f"{SHA}.safetensors").exists()
+
+
+def test_a_doubt_is_veiled_at_the_desk_until_somebody_looks_and_decides(work: Work) -> None:
+    client = work.client()
+    adapter_id = upload(client).json()["id"]
+    grid = work.running.settings.state / "adapters" / "grids" / f"{uuid.UUID(adapter_id).hex}.webp"
+    grid.parent.mkdir()
+    grid.write_bytes(encoded("WEBP", 64, 64))
+    probe(work, adapter_id, DOUBTED)
+    assert listed(client) == [("Line art", "review")]
+    with work.running.database.read() as session:
+        case = session.scalars(select(ReviewCase)).one()
+    desk = work.client("demo-reviewer")
+    at = f"/review/cases/{case.id}"
+    drawn = desk.get("/review/view", params={"case": case.id}).text
+    assert "Line art" in drawn
+    assert f"{at}/veil" in drawn
+    assert desk.get(f"{at}/veil").headers["content-type"] == "image/png"
+    assert desk.get(f"{at}/picture").status_code == 404
+    desk.post(f"{at}/look", data={"what": "picture", "reason": "It was reported"})
+    assert desk.get(f"{at}/picture").content == grid.read_bytes()
+    order = {"action": "block", "category": "sexual", "reason": "It draws what is not allowed."}
+    assert "Nobody can use the LoRA." in desk.post(f"{at}/decide", data=order).text
+    assert listed(client) == [("Line art", "refused")]
+    assert "that a LoRA of yours draws" in client.get("/refusals").text
+    appeal = client.post(f"/refusals/{case.id}/appeal", data={"words": "It only draws lines."})
+    assert appeal.status_code == 303
+    assert client.get(f"{at}/picture").status_code == 403
+
+
+def test_settings_are_loaded_again_through_the_api_with_their_loras(work: Work) -> None:
+    client = work.client()
+    adapter_id = upload(client).json()["id"]
+    probe(work, adapter_id, PASSED)
+    with work.running.database.transaction() as session:
+        _, token = api_keys.create(session, work.member, name="all")
+    program = work.running.browser(accept="application/json", authorization=f"Bearer {token}")
+    fields = {"model": "pocket-raw", "prompt": "a fox", "adapters": [{"lora": SHA}]}
+    made = program.post("/v1/generations", json=fields).json()
+    assert made["adapters"] == [{"lora": SHA, "strength": 1.0}]
+    unknown = program.post("/v1/generations", json={**fields, "adapters": [{"lora": "0" * 64}]})
+    assert unknown.status_code == 422
+    assert "no such LoRA" in sentence(unknown)
