@@ -18,9 +18,10 @@ help:  ## List the targets
 run: $(VENV)/.installed  ## Install, start everything on this machine and print one address
 	@$(BIN)/atelier up
 
+# Three processes on two cores: many tests wait. The order is that of tests/conftest.py.
 .PHONY: test
 test: check $(VENV)/.browser  ## Install, check the style and run every test (under ten minutes)
-	$(BIN)/pytest -m "not nightly" -n 2 --dist loadfile
+	$(BIN)/pytest -m "not nightly" -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-nightly
 test-nightly: $(VENV)/.installed-dev $(VENV)/.browser  ## The tests that are too slow for every stop
@@ -41,12 +42,19 @@ data: $(VENV)/.installed-dev  ## Rebuild the pocket model's pictures from their 
 eval: $(VENV)/.installed-dev  ## Judge the pocket models and rewrite docs/pocket.md
 	$(BIN)/python -m inference.training.evaluate --model weights --out docs
 
+.PHONY: eval-safety
+eval-safety: $(VENV)/.installed-dev  ## Judge the prompt filter in eight languages and rewrite docs/safety.md
+	$(BIN)/python -m inference.safety.learning.evaluate
+
 .PHONY: bench
 bench: $(VENV)/.installed-dev $(VENV)/.browser  ## Measure the pocket model and the page's latency
-	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python -m inference.bench
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/money.py
+	$(BIN)/python benchmarks/waiting.py
 	$(BIN)/python benchmarks/bills.py
+	$(BIN)/python benchmarks/safety.py
+	$(BIN)/python benchmarks/watermark.py
 
 .PHONY: clean
 clean:  ## Remove the installation; pictures and database in .atelier stay

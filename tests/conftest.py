@@ -23,6 +23,14 @@ SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 # Tests want speed from the disk, not durability; all three settings take effect on reload.
 FAST_SETTINGS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
 
+# Files that take minutes begin first: one that is begun last would be waited for alone.
+LONGEST = ("webapp/test_up.py", "inference/test_worker_killed.py", "browser/test_accessibility.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; all else stays in its order."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
