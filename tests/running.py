@@ -1,10 +1,11 @@
 """A running studio for the tests of the web side: real server, real database, real sign-in."""
 
+import random
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 import httpx2
@@ -19,6 +20,7 @@ from webapp.settings import Settings, read_settings
 from webapp.studio import Studio
 
 START_SECONDS_MAX = 30.0
+PORTS, TRIES = range(12_000, 32_000), 20
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,16 @@ def serve(app: FastAPI, port: int) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """Return a port that nobody used a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of loopback that nobody uses.
+
+    Below those that the system gives to outgoing connections: one of them may be given away
+    between this answer and the moment when a server takes the port.
+    """
+    for port in random.sample(PORTS, TRIES):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port of loopback is free")
 
 
 def sign_in(

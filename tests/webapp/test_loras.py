@@ -5,7 +5,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -144,19 +144,24 @@ def test_a_full_disk_is_said_before_the_file_comes(
 
 def test_an_upload_that_breaks_off_leaves_nothing(work: Work) -> None:
     client = work.client()
+    incoming = work.running.settings.state / "adapters" / "incoming"
 
     def half() -> Iterator[bytes]:
         yield LINE[: len(LINE) // 2]
+        wait_until(lambda: list(incoming.glob("*")) != [], "the half file never came")
         raise ConnectionResetError
 
     headers = {"content-length": str(len(LINE))}
     with pytest.raises(ConnectionResetError):
         client.post("/loras/file", params={"name": "Half"}, content=half(), headers=headers)
     assert listed(client) == []
-    incoming = work.running.settings.state / "adapters" / "incoming"
+    wait_until(lambda: list(incoming.glob("*")) == [], "the half file is still there")
+
+
+def wait_until(is_so: Callable[[], bool], otherwise: str) -> None:
     deadline = time.monotonic() + 20
-    while list(incoming.iterdir()):
-        assert time.monotonic() < deadline, "the half file is still there"
+    while not is_so():
+        assert time.monotonic() < deadline, otherwise
         time.sleep(0.02)
 
 

@@ -66,18 +66,13 @@ def test_a_step_that_cannot_be_recorded_is_drawn_without(weights: Path) -> None:
         assert torch.equal(recording(latents, prepared, times, step), expected)
 
 
-def test_a_visitor_is_home_again_whatever_happens_on_the_card() -> None:
+def test_a_visitor_that_the_card_does_not_take_is_home_again() -> None:
     module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     homes = {name: tensor.data_ptr() for name, tensor in module.state_dict().items()}
-    with pytest.raises(torch.OutOfMemoryError):
-        visit(module)
+    # Without data there is nothing to lay in the place of what is at home.
+    with pytest.raises(RuntimeError), visiting(module, META):
+        pytest.fail("the visit began")
     assert {name: tensor.data_ptr() for name, tensor in module.state_dict().items()} == homes
-
-
-def visit(module: nn.Module) -> None:
-    with visiting(module, META):
-        assert {tensor.device for tensor in module.state_dict().values()} == {META}
-        raise torch.OutOfMemoryError("CUDA out of memory.")
 
 
 def test_blocks_whose_compiled_code_does_not_run_are_run_as_they_are(
@@ -97,5 +92,5 @@ def test_blocks_whose_compiled_code_does_not_run_are_run_as_they_are(
     assert [picture.tobytes()] == expected
 
 
-def broken(*_: object) -> None:
+def broken(*_: object, **__: object) -> None:
     raise RuntimeError("Internal Triton PTX codegen error")
