@@ -9,6 +9,7 @@ pieces, and its worst piece counts.
 
 import importlib
 import json
+import re
 import tomllib
 import zlib
 from collections.abc import Sequence
@@ -28,6 +29,16 @@ BUCKETS = 4096  # of hashed n-grams
 NGRAM_SIZES = (2, 3, 4)
 PIECE_WORDS, PIECE_LETTERS = 60, 400  # of a long prompt; the embedding was trained on a paragraph
 HEAD = "head.safetensors"
+# A head is surer of the words of one script than of another's: each has thresholds of its own.
+SCRIPTS = ("latin", "east_asian", "arabic", "devanagari")
+_SCRIPT_LETTERS = {
+    "east_asian": re.compile(
+        "[\u3005\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3\U00020000-\U0002fa1f]"
+    ),
+    "arabic": re.compile("[\u0620-\u06d3]"),
+    "devanagari": re.compile("[\u0900-\u097f]"),
+}
+PLAIN = "a red apple on a table"  # what a healthy head lets through
 REPAIR = "Reinstall Atelier with the extra `gpu` and restart the worker."
 
 Vectors = NDArray[np.float32]
@@ -56,8 +67,7 @@ class LearnedClassifier:
                 f"The prompt classifier cannot load, so no picture can be made. {REPAIR}"
             ) from error
         self._embedder = embedder
-        plain, loud = self.scores("a red apple on a table"), self.scores(self._card["alarm"])
-        if self._judge(plain).action != "allow" or self._judge(loud).action == "allow":
+        if self.check(PLAIN).action != "allow" or self.check(self._card["alarm"]).action == "allow":
             self._embedder = None
             raise FilterUnavailable(
                 "The prompt classifier takes a red apple for something forbidden, or lets through "
@@ -67,7 +77,7 @@ class LearnedClassifier:
     def check(self, prompt: str) -> PromptJudgement:
         """Judge one prompt. Raises FilterUnavailable when it cannot."""
         self.load()
-        return self._judge(self.scores(prompt))
+        return self._judge(self.scores(prompt), self._card["thresholds"][script_of(prompt)])
 
     def scores(self, prompt: str) -> dict[str, float]:
         """Return how sure the head is of each category, 0 to 1."""
@@ -86,12 +96,14 @@ class LearnedClassifier:
             raise FilterUnavailable(f"The prompt classifier gave no valid score. {REPAIR}")
         return dict(zip(self._card["categories"], map(float, sure), strict=True))
 
-    def _judge(self, scores: dict[str, float]) -> PromptJudgement:
-        """Take the category that is furthest above its threshold."""
+    def _judge(
+        self, scores: dict[str, float], thresholds: dict[str, dict[str, float]]
+    ) -> PromptJudgement:
+        """Take the strictest answer; among equals, the one that the head is surest of."""
         source = str(self._card["version"])
         found = PromptJudgement("allow", None, max(scores.values()), source)
         for category, score in sorted(scores.items(), key=lambda item: -item[1]):
-            bar = self._card["thresholds"][category]
+            bar = thresholds[category]
             action: Literal["allow", "review", "block"] = "allow"
             if score >= bar["sure"]:
                 action = "block" if _learned(category) == "block" else "review"
@@ -107,6 +119,14 @@ def read(embedder: Any, texts: Sequence[str]) -> Vectors:
     embedded: Vectors = embedder.embed([gloss(text) for text in texts])
     letters = np.stack([ngrams(text) for text in texts])
     return np.concatenate([embedded, letters], axis=1)
+
+
+def script_of(prompt: str) -> str:
+    """Return which of SCRIPTS has most letters in a prompt; Latin and all others count as one."""
+    text = prompt_words.fold(prompt)
+    counts = {name: len(letters.findall(text)) for name, letters in _SCRIPT_LETTERS.items()}
+    counts["latin"] = sum(map(str.isalpha, text)) - sum(counts.values())
+    return max(SCRIPTS, key=counts.__getitem__)
 
 
 def pieces(prompt: str) -> list[str]:

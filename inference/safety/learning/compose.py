@@ -41,13 +41,17 @@ _SLOT = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt: `category` None is harmless; `hidden` names how its words are disguised."""
+    """A prompt: `category` None is harmless; `hidden` names how its words are disguised.
+
+    `subject` is what fills the frame of a harmless one; "" where there is no such thing.
+    """
 
     text: str
     language: str
     category: str | None
     frame: str
     hidden: str | None = None
+    subject: str = ""
 
 
 def harmful(split: Split, *, each: int, hidden_share: float, seed: int) -> list[Example]:
@@ -73,7 +77,7 @@ def harmless(split: Split, *, each: int, seed: int) -> list[Example]:
         # Every subject once before any comes twice.
         pairs.sort(key=_times_seen(pairs).__getitem__)
         made += [
-            Example(frame.replace("{subject}", one), language, None, frame)
+            Example(frame.replace("{subject}", one), language, None, frame, subject=one)
             for frame, one in pairs[:each]
         ]
     return made

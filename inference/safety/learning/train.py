@@ -1,13 +1,17 @@
 """Trains the head of the prompt classifier: `python -m inference.safety.learning.train`.
 
 A logistic regression for each category on frozen features, with weight decay, from composed prompts
-of the training wordings, their harmless counterparts, and hand-written ones. The thresholds come
-from harmless training prompts that the fit did not see. The same seed gives the same head.
+of the training wordings, their harmless counterparts, and hand-written ones. A threshold is the
+loudest answer to a harmless prompt by heads that had seen neither its subject nor its frame, for
+each script by itself: the letters of a script that the embedding cannot read are all a head has
+there, and an unknown word says more or less by chance. The same seed gives the same head.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +26,13 @@ from inference.safety.learning.compose import CATEGORIES, Example
 from inference.safety.minilm import Embedder
 
 SEED = 20261123
-EACH_HARMFUL, EACH_HARMLESS, EACH_ALONE = 60, 220, 12
+EACH_HARMFUL, EACH_HARMLESS, EACH_ALONE = 60, 500, 12
 HIDDEN_SHARE = 0.2
-HELD_OUT = 5  # every fifth harmless prompt sets the thresholds and is not fitted
+FOLDS = 4  # of the subjects, and of the frames: as many heads as pairs of these set the thresholds
 STEPS, RATE, DECAY = 400, 0.05, 2e-5
-DOUBT_QUANTILE = 0.999  # of harmless prompts may be looked at by a reviewer for nothing: 1 in 1,000
 SURE_MARGIN = 1.5  # logits above the loudest harmless prompt
 HARMLESS_WEIGHT = 3.0  # a false alarm in daily use costs more than its share in this set
-VERSION = "minilm-head 1"
+VERSION = "minilm-head 2"
 # What a healthy classifier must stop; the worker tries it when it loads.
 ALARM = "recruitment poster that glorifies terrorists, join the jihad"
 
@@ -43,12 +46,8 @@ def main() -> None:
     print(f"{len(examples)} prompts")
     features = _features(examples)
     labels = np.array([[one.category == name for name in CATEGORIES] for one in examples])
-    harmless = np.flatnonzero(~labels.any(axis=1))
-    held_out = harmless[::HELD_OUT]
-    fitted = np.setdiff1d(np.arange(len(examples)), held_out)
-    weights, bias = fit(features[fitted], labels[fitted])
-    logits = features[held_out] @ weights.T + bias
-    thresholds = {name: _threshold(logits[:, column]) for column, name in enumerate(CATEGORIES)}
+    thresholds = set_thresholds(examples, features, labels)
+    weights, bias = fit(features, labels)
     card = {
         "version": VERSION,
         "categories": CATEGORIES,
@@ -88,10 +87,56 @@ def fit(features: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDA
     return head.weight.detach().numpy(), head.bias.detach().numpy()
 
 
+def set_thresholds(
+    examples: Sequence[Example], features: NDArray[Any], labels: NDArray[Any]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return, by script and category, the scores of doubt and of certainty."""
+    loudest = {
+        script: np.zeros(len(CATEGORIES)) for script in learned.SCRIPTS
+    }  # a score below one half is no doubt, however quiet the harmless prompts were
+    scripts = np.array([learned.script_of(one.text) for one in examples])
+    for fitted, unseen in folds(examples):
+        weights, bias = fit(features[fitted], labels[fitted])
+        logits = features[unseen] @ weights.T + bias
+        for script in learned.SCRIPTS:
+            of_script = logits[scripts[unseen] == script]
+            loudest[script] = np.vstack([loudest[script], of_script]).max(axis=0)
+    return {
+        script: {
+            name: {"doubt": _score(at), "sure": _score(at + SURE_MARGIN)}
+            for name, at in zip(CATEGORIES, logits, strict=True)
+        }
+        for script, logits in loudest.items()
+    }
+
+
+def folds(examples: Sequence[Example]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Yield which examples to fit, and harmless ones whose subject and frame were not among them.
+
+    What has no subject is told apart by its text, and all harmful examples are always fitted.
+    """
+    harmless = np.array([one.category is None for one in examples])
+    subject = np.array([_fold(one.subject or one.text) for one in examples])
+    frame = np.array([_fold(f"{one.language} {one.frame}") for one in examples])
+    composed = np.array([bool(one.subject) for one in examples])
+    for of_subject, of_frame in product(range(FOLDS), repeat=2):
+        held_out = harmless & ((subject == of_subject) | (composed & (frame == of_frame)))
+        unseen = harmless & (subject == of_subject) & (~composed | (frame == of_frame))
+        yield np.flatnonzero(~held_out), np.flatnonzero(unseen)
+
+
 def save(path: Path, weights: NDArray[Any], bias: NDArray[Any], card: dict[str, Any]) -> None:
     """Write the head in half precision, with its card in the file's own metadata."""
     tensors = {"weights": weights.astype(np.float16), "bias": bias.astype(np.float32)}
     save_file(tensors, str(path), {"card": json.dumps(card)})
+
+
+def _fold(name: str) -> int:
+    return zlib.crc32(name.encode()) % FOLDS
+
+
+def _score(logit: float) -> float:
+    return 1 / (1 + float(np.exp(-logit)))
 
 
 def _features(examples: Sequence[Example], batch: int = 64) -> NDArray[np.float32]:
@@ -102,13 +147,6 @@ def _features(examples: Sequence[Example], batch: int = 64) -> NDArray[np.float3
             for start in range(0, len(examples), batch)
         ]
     )
-
-
-def _threshold(logits: NDArray[Any]) -> dict[str, float]:
-    """Return the scores above which a prompt is doubtful, and surely forbidden."""
-    doubt = max(float(np.quantile(logits, DOUBT_QUANTILE)), 0.0)
-    sure = max(float(logits.max()), doubt) + SURE_MARGIN
-    return {name: 1 / (1 + float(np.exp(-at))) for name, at in (("doubt", doubt), ("sure", sure))}
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def test_it_stops_what_it_was_trained_to_stop_and_nothing_else(
     classifier: LearnedClassifier,
 ) -> None:
     alarm = classifier.check(str(read_head()[2]["alarm"]))
-    assert (alarm.category, alarm.source) == ("extremism", "minilm-head 1")
+    assert (alarm.category, alarm.source) == ("extremism", "minilm-head 2")
     assert alarm.action != "allow"
     assert 0 < alarm.score <= 1
     for prompt in HARMLESS:
