@@ -2,13 +2,11 @@
 
 The embedding (`minilm`) understands English; the terms of the other seven languages reach it as
 plain English words (the `gloss` of `licensing/texts/policy/rules.toml`), and the letters of every
-script reach the head as hashed n-grams. The head is a logistic regression for each category; it
-lies beside this file, and `inference.safety.learning.train` made it. A long prompt is read in
-pieces, and its worst piece counts.
+script reach the head (`inference.safety.head`) as hashed n-grams. A long prompt is read in pieces,
+and its worst piece counts.
 """
 
 import importlib
-import json
 import re
 import tomllib
 import zlib
@@ -19,16 +17,15 @@ from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference.safety import FilterUnavailable
+from inference.safety.head import Head, Vectors, read_head
 from inference.safety.prompt import PromptJudgement
 from licensing import prompt_rules, prompt_words
 
 BUCKETS = 4096  # of hashed n-grams
 NGRAM_SIZES = (2, 3, 4)
 PIECE_WORDS, PIECE_LETTERS = 60, 400  # of a long prompt; the embedding was trained on a paragraph
-HEAD = "head.safetensors"
 # A head is surer of the words of one script than of another's: each has thresholds of its own.
 SCRIPTS = ("latin", "east_asian", "arabic", "devanagari")
 _SCRIPT_LETTERS = {
@@ -41,8 +38,6 @@ _SCRIPT_LETTERS = {
 PLAIN = "a red apple on a table"  # what a healthy head lets through
 REPAIR = "Reinstall Atelier with the extra `gpu` and restart the worker."
 
-Vectors = NDArray[np.float32]
-
 
 class LearnedClassifier:
     """Judges prompts by the shipped head."""
@@ -50,9 +45,7 @@ class LearnedClassifier:
     def __init__(self) -> None:
         """Load nothing yet; `load`, or the first `check`, does."""
         self._embedder: Any = None
-        self._weights: Vectors | None = None
-        self._bias: Vectors | None = None
-        self._card: dict[str, Any] = {}
+        self._head: Head | None = None
 
     def load(self) -> None:
         """Load head and embedding and try them on two prompts; once. Raises FilterUnavailable."""
@@ -60,14 +53,15 @@ class LearnedClassifier:
             return
         module = _module()
         try:
-            self._weights, self._bias, self._card = read_head()
+            self._head = read_head()
             embedder = module.Embedder()
         except module.FAULTS as error:
             raise FilterUnavailable(
                 f"The prompt classifier cannot load, so no picture can be made. {REPAIR}"
             ) from error
         self._embedder = embedder
-        if self.check(PLAIN).action != "allow" or self.check(self._card["alarm"]).action == "allow":
+        alarm = self._head.card["alarm"]
+        if self.check(PLAIN).action != "allow" or self.check(alarm).action == "allow":
             self._embedder = None
             raise FilterUnavailable(
                 "The prompt classifier takes a red apple for something forbidden, or lets through "
@@ -76,42 +70,25 @@ class LearnedClassifier:
 
     def check(self, prompt: str) -> PromptJudgement:
         """Judge one prompt. Raises FilterUnavailable when it cannot."""
-        self.load()
-        return self._judge(self.scores(prompt), self._card["thresholds"][script_of(prompt)])
+        scores = self.scores(prompt)
+        assert self._head is not None
+        return _judge(scores, self._head.card, script_of(prompt))
 
     def scores(self, prompt: str) -> dict[str, float]:
         """Return how sure the head is of each category, 0 to 1."""
         self.load()
-        assert self._weights is not None
-        assert self._bias is not None
+        assert self._head is not None
         try:
             features = read(self._embedder, pieces(prompt))
         except _module().FAULTS as error:
             raise FilterUnavailable(
                 f"The prompt classifier failed, so this picture cannot be made. {REPAIR}"
             ) from error
-        logits = (features @ self._weights.T + self._bias).max(axis=0)
+        logits = self._head.logits(features).max(axis=0)
         sure = 1 / (1 + np.exp(-logits.astype(np.float64)))
         if not np.isfinite(sure).all():
             raise FilterUnavailable(f"The prompt classifier gave no valid score. {REPAIR}")
-        return dict(zip(self._card["categories"], map(float, sure), strict=True))
-
-    def _judge(
-        self, scores: dict[str, float], thresholds: dict[str, dict[str, float]]
-    ) -> PromptJudgement:
-        """Take the strictest answer; among equals, the one that the head is surest of."""
-        source = str(self._card["version"])
-        found = PromptJudgement("allow", None, max(scores.values()), source)
-        for category, score in sorted(scores.items(), key=lambda item: -item[1]):
-            bar = thresholds[category]
-            action: Literal["allow", "review", "block"] = "allow"
-            if score >= bar["sure"]:
-                action = "block" if _learned(category) == "block" else "review"
-            elif score >= bar["doubt"]:
-                action = "review"
-            if prompt_rules.STRICTNESS[action] > prompt_rules.STRICTNESS[found.action]:
-                found = PromptJudgement(action, category, score, source)
-        return found
+        return dict(zip(self._head.card["categories"], map(float, sure), strict=True))
 
 
 def read(embedder: Any, texts: Sequence[str]) -> Vectors:
@@ -182,16 +159,20 @@ def english() -> dict[str, str]:
     return words
 
 
-def read_head() -> tuple[Vectors, Vectors, dict[str, Any]]:
-    """Read the shipped head: weights (categories, features), bias, and its card."""
-    from safetensors import safe_open  # noqa: PLC0415 - the worker's extra
-
-    shipped = resources.files("inference.safety").joinpath(HEAD)
-    with resources.as_file(shipped) as path, safe_open(str(path), "np") as head:
-        weights = head.get_tensor("weights").astype(np.float32)
-        bias = head.get_tensor("bias").astype(np.float32)
-        card = json.loads(head.metadata()["card"])
-    return weights, bias, card
+def _judge(scores: dict[str, float], card: dict[str, Any], script: str) -> PromptJudgement:
+    """Take the strictest answer; among equals, the one that the head is surest of."""
+    source = str(card["version"])
+    found = PromptJudgement("allow", None, max(scores.values()), source)
+    for category, score in sorted(scores.items(), key=lambda item: -item[1]):
+        bar = card["thresholds"][script][category]
+        action: Literal["allow", "review", "block"] = "allow"
+        if score >= bar["sure"]:
+            action = "block" if _learned(category) == "block" else "review"
+        elif score >= bar["doubt"]:
+            action = "review"
+        if prompt_rules.STRICTNESS[action] > prompt_rules.STRICTNESS[found.action]:
+            found = PromptJudgement(action, category, score, source)
+    return found
 
 
 def _learned(category: str) -> str | None:

@@ -1,38 +1,41 @@
 """Trains the head of the prompt classifier: `python -m inference.safety.learning.train`.
 
-A logistic regression for each category on frozen features, with weight decay, from composed prompts
-of the training wordings, their harmless counterparts, and hand-written ones. A threshold is the
-loudest answer to a harmless prompt by heads that had seen neither its subject nor its frame, for
-each script by itself: the letters of a script that the embedding cannot read are all a head has
-there, and an unknown word says more or less by chance. The same seed gives the same head.
+One small network a category and member, on frozen features, with dropout and weight decay, from
+composed prompts of the training wordings, their harmless counterparts, and hand-written ones. The
+members differ in how they began; the shipped head is their mean. The same seed gives the same head.
+
+What was decided, and from what: layer, weights and decays below are those that caught most when one
+half of the training wordings (subjects, frames, terms) judged heads fitted to the other half, at
+0.7 % false alarms. A layer of hidden units raised what the classifier alone caught there from 76 to
+87 %, and of the hand-written prompts from 66 to 68 %; weighing the harmless 24 times instead of 3
+times, to 93 and 73 %. For the thresholds see `thresholds`. The test chose none of it.
 """
 
 import argparse
-import json
-import zlib
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
-from inference.safety import learned
-from inference.safety.learning import compose
+from inference.safety import head, learned
+from inference.safety.head import VECTOR, Head, Vectors
+from inference.safety.learning import compose, thresholds
 from inference.safety.learning.compose import CATEGORIES, Example
 from inference.safety.minilm import Embedder
 
 SEED = 20261123
-EACH_HARMFUL, EACH_HARMLESS, EACH_ALONE = 60, 500, 12
-HIDDEN_SHARE = 0.2
-FOLDS = 4  # of the subjects, and of the frames: as many heads as pairs of these set the thresholds
-STEPS, RATE, DECAY = 400, 0.05, 2e-5
-SURE_MARGIN = 1.5  # logits above the loudest harmless prompt
-HARMLESS_WEIGHT = 3.0  # a false alarm in daily use costs more than its share in this set
-VERSION = "minilm-head 2"
+EACH_HARMFUL, EACH_HARMLESS, EACH_ALONE = 100, 1300, 12
+HIDDEN_SHARE = 0.2  # of the prompts whose words are disguised
+MEMBERS, UNITS = 3, 64
+EPOCHS, BATCH, RATE = 25, 256, 3e-3
+DROPOUT = 0.3
+DECAY, DECAY_LETTERS = 1e-4, 2e-4
+SCALE, SCALE_LETTERS = 4.0, 5.0  # features are of length 1: so that one rate suits every weight
+HARMLESS_WEIGHT = 24.0  # of one harmless prompt in the loss; it is taken out of the scores again
+RARE = -3.0  # the logit at which a category begins
+VERSION = "minilm-head 3"
 # What a healthy classifier must stop; the worker tries it when it loads.
 ALARM = "recruitment poster that glorifies terrorists, join the jihad"
 
@@ -40,24 +43,23 @@ ALARM = "recruitment poster that glorifies terrorists, join the jihad"
 def main() -> None:
     """Fit, set thresholds, save."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(learned.__file__).with_name(learned.HEAD))
+    parser.add_argument("--out", type=Path, default=Path(head.__file__).with_name(head.FILE))
     chosen = parser.parse_args()
     examples = lessons()
     print(f"{len(examples)} prompts")
-    features = _features(examples)
+    features = read(examples)
     labels = np.array([[one.category == name for name in CATEGORIES] for one in examples])
-    thresholds = set_thresholds(examples, features, labels)
-    weights, bias = fit(features, labels)
+    bars = thresholds.set_all(examples, features, labels, fit)
     card = {
         "version": VERSION,
         "categories": CATEGORIES,
-        "thresholds": thresholds,
+        "thresholds": bars,
         "alarm": ALARM,
         "seed": SEED,
         "prompts": len(examples),
     }
-    save(chosen.out, weights, bias, card)
-    print(f"{chosen.out}: {chosen.out.stat().st_size / 1024:.0f} KiB, {thresholds}")
+    head.write_head(chosen.out, fit(features, labels, card))
+    print(f"{chosen.out}: {chosen.out.stat().st_size / 1024:.0f} KiB, {bars}")
 
 
 def lessons() -> list[Example]:
@@ -70,82 +72,67 @@ def lessons() -> list[Example]:
     ]
 
 
-def fit(features: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return weights (categories, features) and bias of the fitted head."""
-    torch.manual_seed(SEED)
-    x, y = torch.tensor(features), torch.tensor(labels, dtype=torch.float32)
-    importance = torch.where(y.any(dim=1, keepdim=True), 1.0, HARMLESS_WEIGHT)
-    head = torch.nn.Linear(x.shape[1], y.shape[1])
-    optimiser = torch.optim.Adam(head.parameters(), lr=RATE)
-    for _ in range(STEPS):
-        optimiser.zero_grad()
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(
-            head(x), y, weight=importance.expand_as(y)
-        )
-        (loss + DECAY * head.weight.square().sum()).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    return head.weight.detach().numpy(), head.bias.detach().numpy()
-
-
-def set_thresholds(
-    examples: Sequence[Example], features: NDArray[Any], labels: NDArray[Any]
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Return, by script and category, the scores of doubt and of certainty."""
-    loudest = {
-        script: np.zeros(len(CATEGORIES)) for script in learned.SCRIPTS
-    }  # a score below one half is no doubt, however quiet the harmless prompts were
-    scripts = np.array([learned.script_of(one.text) for one in examples])
-    for fitted, unseen in folds(examples):
-        weights, bias = fit(features[fitted], labels[fitted])
-        logits = features[unseen] @ weights.T + bias
-        for script in learned.SCRIPTS:
-            of_script = logits[scripts[unseen] == script]
-            loudest[script] = np.vstack([loudest[script], of_script]).max(axis=0)
-    return {
-        script: {
-            name: {"doubt": _score(at), "sure": _score(at + SURE_MARGIN)}
-            for name, at in zip(CATEGORIES, logits, strict=True)
-        }
-        for script, logits in loudest.items()
-    }
-
-
-def folds(examples: Sequence[Example]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Yield which examples to fit, and harmless ones whose subject and frame were not among them.
-
-    What has no subject is told apart by its text, and all harmful examples are always fitted.
-    """
-    harmless = np.array([one.category is None for one in examples])
-    subject = np.array([_fold(one.subject or one.text) for one in examples])
-    frame = np.array([_fold(f"{one.language} {one.frame}") for one in examples])
-    composed = np.array([bool(one.subject) for one in examples])
-    for of_subject, of_frame in product(range(FOLDS), repeat=2):
-        held_out = harmless & ((subject == of_subject) | (composed & (frame == of_frame)))
-        unseen = harmless & (subject == of_subject) & (~composed | (frame == of_frame))
-        yield np.flatnonzero(~held_out), np.flatnonzero(unseen)
-
-
-def save(path: Path, weights: NDArray[Any], bias: NDArray[Any], card: dict[str, Any]) -> None:
-    """Write the head in half precision, with its card in the file's own metadata."""
-    tensors = {"weights": weights.astype(np.float16), "bias": bias.astype(np.float32)}
-    save_file(tensors, str(path), {"card": json.dumps(card)})
-
-
-def _fold(name: str) -> int:
-    return zlib.crc32(name.encode()) % FOLDS
-
-
-def _score(logit: float) -> float:
-    return 1 / (1 + float(np.exp(-logit)))
-
-
-def _features(examples: Sequence[Example], batch: int = 64) -> NDArray[np.float32]:
+def read(examples: Sequence[Example], batch: int = 64) -> Vectors:
+    """Return the features of every example."""
     embedder = Embedder()
     return np.concatenate(
         [
             learned.read(embedder, [one.text for one in examples[start : start + batch]])
             for start in range(0, len(examples), batch)
         ]
+    )
+
+
+def fit(
+    features: Vectors, labels: NDArray[np.bool_], card: dict[str, object] | None = None
+) -> Head:
+    """Return the mean of the fitted members, as one head."""
+    members = [_member(features, labels, SEED + number) for number in range(MEMBERS)]
+    bias: Vectors = np.mean([one.bias for one in members], axis=0, dtype=np.float32)
+    # Without the weight, every score would be that much lower than what it is a score of.
+    bias += np.float32(np.log(HARMLESS_WEIGHT))
+    return Head(
+        hidden=np.concatenate([one.hidden for one in members]),
+        hidden_bias=np.concatenate([one.hidden_bias for one in members]),
+        out=np.concatenate([one.out / np.float32(MEMBERS) for one in members], axis=1),
+        letters=np.mean([one.letters for one in members], axis=0, dtype=np.float32),
+        bias=bias,
+        card=card or {},
+    )
+
+
+def _member(features: Vectors, labels: NDArray[np.bool_], seed: int) -> Head:
+    torch.manual_seed(seed)
+    x, y = torch.tensor(features), torch.tensor(labels, dtype=torch.float32)
+    vectors, letters = x[:, :VECTOR] * SCALE, x[:, VECTOR:] * SCALE_LETTERS
+    importance = torch.where(y.any(dim=1, keepdim=True), 1.0, HARMLESS_WEIGHT).expand_as(y)
+    hidden, out = torch.nn.Linear(VECTOR, UNITS), torch.nn.Linear(UNITS, y.shape[1])
+    straight = torch.nn.Linear(letters.shape[1], y.shape[1], bias=False)
+    torch.nn.init.zeros_(straight.weight)
+    torch.nn.init.constant_(out.bias, RARE)
+    weights = [*hidden.parameters(), *out.parameters(), *straight.parameters()]
+    optimiser = torch.optim.Adam(weights, lr=RATE)
+    steps = EPOCHS * -(-len(x) // BATCH)
+    slowing = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, steps)
+    for _ in range(EPOCHS):
+        for rows in torch.split(torch.randperm(len(x)), BATCH):
+            lit = torch.nn.functional.dropout(torch.relu(hidden(vectors[rows])), DROPOUT)
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                out(lit) + straight(letters[rows]), y[rows], weight=importance[rows]
+            )
+            loss += DECAY * (hidden.weight.square().sum() + out.weight.square().sum())
+            loss += DECAY_LETTERS * SCALE_LETTERS**2 * straight.weight.square().sum()
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            slowing.step()
+    return Head(
+        hidden=hidden.weight.detach().numpy() * np.float32(SCALE),
+        hidden_bias=hidden.bias.detach().numpy(),
+        out=out.weight.detach().numpy(),
+        letters=straight.weight.detach().numpy() * np.float32(SCALE_LETTERS),
+        bias=out.bias.detach().numpy(),
+        card={},
     )
 
 

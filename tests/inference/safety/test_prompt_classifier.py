@@ -1,12 +1,14 @@
 """The shipped prompt classifier: it loads offline, judges, and fails closed."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from inference.safety import FilterUnavailable, learned, minilm
-from inference.safety.learned import LearnedClassifier, pieces, read_head
+from inference.safety.head import read_head
+from inference.safety.learned import LearnedClassifier, pieces
 
 HARMLESS = [
     "a red apple on a table",
@@ -27,8 +29,8 @@ def classifier() -> LearnedClassifier:
 def test_it_stops_what_it_was_trained_to_stop_and_nothing_else(
     classifier: LearnedClassifier,
 ) -> None:
-    alarm = classifier.check(str(read_head()[2]["alarm"]))
-    assert (alarm.category, alarm.source) == ("extremism", "minilm-head 2")
+    alarm = classifier.check(str(read_head().card["alarm"]))
+    assert (alarm.category, alarm.source) == ("extremism", "minilm-head 3")
     assert alarm.action != "allow"
     assert 0 < alarm.score <= 1
     for prompt in HARMLESS:
@@ -36,7 +38,7 @@ def test_it_stops_what_it_was_trained_to_stop_and_nothing_else(
 
 
 def test_a_long_prompt_is_read_to_its_end(classifier: LearnedClassifier) -> None:
-    far_away = "a quiet street in the rain, " * 60 + str(read_head()[2]["alarm"])
+    far_away = "a quiet street in the rain, " * 60 + str(read_head().card["alarm"])
     assert classifier.check(far_away).action != "allow"
     assert [len(piece) for piece in pieces("x" * 900)] == [400, 400, 100]
     assert pieces("  ") == [""]
@@ -61,14 +63,15 @@ def test_altered_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_head_that_lets_everything_through_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    weights, bias, card = read_head()
-    monkeypatch.setattr(learned, "read_head", lambda: (weights * 0, bias * 0 - 9, card))
+    head = read_head()
+    deaf = replace(head, out=head.out * 0, letters=head.letters * 0, bias=head.bias * 0 - 9)
+    monkeypatch.setattr(learned, "read_head", lambda: deaf)
     with pytest.raises(FilterUnavailable, match="lets through"):
         LearnedClassifier().load()
 
 
 def test_a_head_of_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    weights, bias, card = read_head()
-    monkeypatch.setattr(learned, "read_head", lambda: (weights * np.nan, bias, card))
+    head = read_head()
+    monkeypatch.setattr(learned, "read_head", lambda: replace(head, out=head.out * np.nan))
     with pytest.raises(FilterUnavailable, match="no valid score"):
         LearnedClassifier().load()
