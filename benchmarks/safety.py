@@ -1,8 +1,9 @@
 """How long the filters take, none of which the device waits for.
 
-The output filter on pictures of three sizes, the veil over a preview, a match of one picture in all
-eight orientations against a list of a million hashes, and the log: linking and verifying. Prints
-the median of many runs beside the bar; asserts nothing.
+The prompt filter on harmless prompts of its training, the output filter on pictures of three sizes,
+the veil over a preview, a match of one picture in all eight orientations against a list of a
+million hashes, and the log: linking and verifying. Prints the median of many runs beside the bar;
+asserts nothing.
 
     python benchmarks/safety.py [--hashes 1000000] [--rows 20000]
 """
@@ -15,9 +16,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from sqlalchemy import text
 
@@ -26,15 +29,20 @@ sys.path.insert(0, str(ROOT))
 
 from inference.safety import pdq, previews  # noqa: E402 - the repository is on the path from here
 from inference.safety.image import ImageFilter  # noqa: E402
+from inference.safety.learned import LearnedClassifier  # noqa: E402
+from inference.safety.learning import compose  # noqa: E402
 from licensing import chain, seats  # noqa: E402
 from licensing.chain import checkpoints  # noqa: E402
 from licensing.chain.signing import open_key  # noqa: E402
 from licensing.db import Database, connect  # noqa: E402
+from licensing.moderation import check_prompt  # noqa: E402
 from licensing.seats import Identity, Role  # noqa: E402
 from migrations.run import upgrade  # noqa: E402
 from webapp.host.servers import start_postgres  # noqa: E402
 
 RUNS = 31
+PROMPTS = 200  # as many runs, since they differ
+THREADS = 2
 MILLISECOND = 1e-3
 PICTURE = Image.effect_mandelbrot((1024, 1024), (-2.1, -1.3, 0.7, 1.3), 60).convert("RGB")
 
@@ -46,6 +54,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     chosen = parser.parse_args()
     print("| what | median | processors | bar |\n|---|---:|---:|---:|")
+    torch.set_num_threads(THREADS)
+    _prompts()
     _filters()
     _block_list(chosen.hashes)
     with tempfile.TemporaryDirectory() as folder:
@@ -55,6 +65,19 @@ def main() -> None:
             _log(connect(server.url), Path(folder), chosen.rows)
         finally:
             server.stop()
+
+
+def _prompts() -> None:
+    classifier = LearnedClassifier()
+    classifier.load()
+    prompts = cycle(one.text for one in compose.harmless("train", each=25, seed=0))
+
+    def judge() -> None:
+        prompt = next(prompts)
+        check_prompt(prompt)
+        classifier.check(prompt)
+
+    _measure("prompt filter: rules and classifier", judge, "30 ms", runs=PROMPTS)
 
 
 def _filters() -> None:
@@ -113,11 +136,11 @@ def _write(database: Database, given: dict[str, object], *, is_chained: int) -> 
     return took
 
 
-def _measure(what: str, work: Callable[[], object], bar: str) -> None:
+def _measure(what: str, work: Callable[[], object], bar: str, *, runs: int = RUNS) -> None:
     """Print the median time that `work` takes, and the processors' time in it."""
     work()
     walls, processors = [], []
-    for _ in range(RUNS):
+    for _ in range(runs):
         wall, processor = time.perf_counter(), time.process_time()
         work()
         walls.append(time.perf_counter() - wall)
