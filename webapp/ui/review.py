@@ -16,7 +16,8 @@ from licensing.seats import Member, Page
 from webapp import review_letters, reviewing
 from webapp.studio import Studio
 from webapp.ui import desk, review_looks, review_numbers, review_view
-from webapp.ui.cases import Choice, read_case
+from webapp.ui.case_queue import Choice
+from webapp.ui.cases import read_case
 from webapp.ui.review_view import ID_MAX, choice, number
 
 Text = Annotated[str, Form()]

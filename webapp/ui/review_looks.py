@@ -20,7 +20,8 @@ from licensing.seats import Member, Page
 from webapp import reviewing
 from webapp.studio import Studio
 from webapp.ui import desk, review_view
-from webapp.ui.cases import Choice, read_case
+from webapp.ui.case_queue import Choice
+from webapp.ui.cases import read_case
 from webapp.ui.review_view import choice, number
 
 VEIL_PIXELS = 12  # of its longer side: a mood, and nobody's face

@@ -12,8 +12,8 @@ from licensing.decisions import NOTE_CHARACTERS_MAX, REASON_CHARACTERS_MAX
 from licensing.errors import NotFound
 from licensing.seats import Member, Page, Role
 from webapp.studio import Studio
-from webapp.ui import cases, desk
-from webapp.ui.cases import KINDS, PART_MAX, Choice, Queue
+from webapp.ui import case_queue, cases, desk
+from webapp.ui.case_queue import KINDS, PART_MAX, Choice, Queue
 
 CATEGORY_CHARACTERS_MAX = 64
 ID_MAX = 2**63 - 1  # what the database counts to
@@ -61,7 +61,7 @@ def draw(
     `after` names a case that was just decided: the next open one follows it. Raises `NotFound`.
     """
     with studio.database.read() as session:
-        queue = cases.read_queue(session, reviewer, choice)
+        queue = case_queue.read_queue(session, reviewer, choice)
         may_open_all = review_access.has(session, reviewer)
         chosen = case_id if case_id is not None else _first(queue, after, may_open_all=may_open_all)
         detail = None if chosen is None else cases.read_case(session, reviewer, chosen)
@@ -80,7 +80,7 @@ def draw(
         singular=SINGULAR,
         name=policy_words.name,
         sentence=policy_words.sentence,
-        clock=cases.clock,
+        clock=case_queue.clock,
         all_steps=evidence.STEPS,
         hotline=studio.settings.hotline,
         reason_max=REASON_CHARACTERS_MAX,
