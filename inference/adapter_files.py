@@ -89,10 +89,10 @@ class AdapterFiles:
             )
 
     def drop(self, database: Database, sha256: str) -> bool:
-        """Delete a file that no team has on its shelf any more; whether it went."""
+        """Delete a file that is on no team's shelf and under no lock; whether it went."""
         with database.transaction() as session:
             adapters.lock_file(session, sha256)  # nobody brings it at this moment
-            if adapters.is_used(session, sha256):
+            if adapters.is_kept(session, sha256):
                 return False
             self.path(sha256).unlink(missing_ok=True)
         return True

@@ -1,9 +1,10 @@
 """Evidence of sexual content with minors: locked in the database, with a checklist and a clock.
 
-Owns `evidence_lock` and the append-only `evidence_step`. While a lock holds, triggers of the
-database keep the picture's row and its generation's request from being deleted or rewritten and the
-picture from being released, whichever verb tries. The clock is a year from the lock, and anew from
-the report to the authorities; locks are lengthened, never shortened or taken off.
+Owns `evidence_lock` (pictures), `adapter_lock` (LoRAs, by the grid that they drew) and the
+append-only `evidence_step`. While a lock holds, triggers of the database keep the row of the
+picture or LoRA and its generation's request from being deleted or rewritten and the thing from
+being released, whichever verb tries. The clock is a year from the lock, and anew from the report to
+the authorities; locks are lengthened, never shortened or taken off.
 """
 
 import uuid
@@ -78,18 +79,22 @@ class Done:
 
 
 def lock(session: Session, case: ReviewCase) -> bool:
-    """Lock what a case is about, if it is a picture that was made here. Again is harmless."""
-    if case.generation_id is None or case.picture_index is None:
-        return False
+    """Lock what a case is about, if it was made or brought here. Again is harmless."""
     moment = now()
-    adding = insert(EvidenceLock).values(
-        generation_id=case.generation_id,
-        picture_index=case.picture_index,
-        organisation_id=case.organisation_id,
-        case_id=case.id,
-        locked_at=moment,
-        keep_until=moment + KEPT,
-    )
+    given = {
+        "organisation_id": case.organisation_id,
+        "case_id": case.id,
+        "locked_at": moment,
+        "keep_until": moment + KEPT,
+    }
+    if case.adapter_id is not None:
+        adding = insert(AdapterLock).values(adapter_id=case.adapter_id, **given)
+    elif case.generation_id is not None and case.picture_index is not None:
+        adding = insert(EvidenceLock).values(
+            generation_id=case.generation_id, picture_index=case.picture_index, **given
+        )
+    else:
+        return False
     session.execute(adding.on_conflict_do_nothing())
     return True
 
@@ -104,9 +109,26 @@ def lock_of(
     return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
 
 
+def lock_of_adapter(session: Session, adapter_id: uuid.UUID) -> "AdapterLock | None":
+    """The lock on a LoRA and its grid, in force or run out."""
+    return session.get(AdapterLock, adapter_id, populate_existing=True)
+
+
+def lock_about(session: Session, case: ReviewCase) -> "EvidenceLock | AdapterLock | None":
+    """The lock on whatever a case is about, in force or run out."""
+    if case.adapter_id is not None:
+        return lock_of_adapter(session, case.adapter_id)
+    return lock_of(session, case.generation_id, case.picture_index)
+
+
 def locks(session: Session) -> list["EvidenceLock"]:
-    """Every lock of the studio, those that run out first before the others."""
+    """Every lock on a picture of the studio, those that run out first before the others."""
     return list(session.scalars(select(EvidenceLock).order_by(EvidenceLock.keep_until)))
+
+
+def adapter_locks(session: Session) -> list["AdapterLock"]:
+    """Every lock on a LoRA, as `locks`."""
+    return list(session.scalars(select(AdapterLock).order_by(AdapterLock.keep_until)))
 
 
 def tick(session: Session, reviewer: Member, case: ReviewCase, step: str, *, note: str) -> None:
@@ -129,14 +151,7 @@ def tick(session: Session, reviewer: Member, case: ReviewCase, step: str, *, not
     if not done:
         raise Conflict("A colleague has ticked this step already.")
     if step == REPORTED:
-        session.execute(
-            update(EvidenceLock)
-            .where(
-                EvidenceLock.generation_id == case.generation_id,
-                EvidenceLock.picture_index == case.picture_index,
-            )
-            .values(keep_until=func.greatest(EvidenceLock.keep_until, now() + KEPT))
-        )
+        _keep_longer(session, case)
 
 
 def steps_done(session: Session, case_id: int) -> dict[str, Done]:
@@ -149,6 +164,25 @@ def steps_done(session: Session, case_id: int) -> dict[str, Done]:
     return {step: Done(by, at, note) for step, by, at, note in rows}
 
 
+def _keep_longer(session: Session, case: ReviewCase) -> None:
+    until = now() + KEPT
+    if case.adapter_id is not None:
+        session.execute(
+            update(AdapterLock)
+            .where(AdapterLock.adapter_id == case.adapter_id)
+            .values(keep_until=func.greatest(AdapterLock.keep_until, until))
+        )
+        return
+    session.execute(
+        update(EvidenceLock)
+        .where(
+            EvidenceLock.generation_id == case.generation_id,
+            EvidenceLock.picture_index == case.picture_index,
+        )
+        .values(keep_until=func.greatest(EvidenceLock.keep_until, until))
+    )
+
+
 class EvidenceLock(Base):
     """One locked picture. The row outlives the lock and says that there was one."""
 
@@ -157,6 +191,19 @@ class EvidenceLock(Base):
 
     generation_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     picture_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organisation.id"))
+    case_id: Mapped[int] = mapped_column(ForeignKey("review_case.id"))
+    locked_at: Mapped[datetime]
+    keep_until: Mapped[datetime]
+
+
+class AdapterLock(Base):
+    """One locked LoRA, with the grid that it drew. The row outlives the lock, as above."""
+
+    __tablename__ = "adapter_lock"
+    __table_args__ = (CheckConstraint("keep_until > locked_at", name="kept"),)
+
+    adapter_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("adapter.id"), primary_key=True)
     organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organisation.id"))
     case_id: Mapped[int] = mapped_column(ForeignKey("review_case.id"))
     locked_at: Mapped[datetime]

@@ -6,15 +6,15 @@ Each function gets the parsed words and a database and returns the lines to prin
 
 import argparse
 import os
-from datetime import datetime
 from pathlib import Path
 
 from inference import holdback
+from inference.adapter_files import AdapterFiles
 from inference.storage import Storage
-from licensing import evidence, review_access, seats, transparency
+from licensing import adapters, evidence, review_access, seats, transparency
 from licensing.db import Database, now
 from licensing.errors import NotFound
-from licensing.evidence import EvidenceLock
+from licensing.evidence import AdapterLock, EvidenceLock
 from licensing.seats import Member
 from webapp.settings import read_settings
 
@@ -54,38 +54,57 @@ def locked(chosen: argparse.Namespace, database: Database, _: Path) -> Lines:
     """List the evidence, or destroy what need not be kept any longer."""
     moment = now()
     with database.read() as session:
-        locks = evidence.locks(session)
+        locks = [*evidence.locks(session), *evidence.adapter_locks(session)]
+    locks.sort(key=lambda lock: lock.keep_until)
     if not chosen.destroy_expired:
         return [
-            f"case {lock.case_id}: locked {lock.locked_at:%Y-%m-%d}, kept until "
+            f"case {lock.case_id}: {'a LoRA, ' if isinstance(lock, AdapterLock) else ''}"
+            f"locked {lock.locked_at:%Y-%m-%d}, kept until "
             f"{lock.keep_until:%Y-%m-%d}{' (over)' if lock.keep_until <= moment else ''}"
             for lock in locks
         ] or ["No evidence is locked."]
     said: Lines = []
-    storage = Storage(read_settings(os.environ).state / "pictures")
-    for lock in _expired(database, locks, moment):
-        said.append(f"case {lock.case_id}: kept until {lock.keep_until:%Y-%m-%d}")
-        if not chosen.yes:
+    kept = Kept(database, read_settings(os.environ).state)
+    for lock in locks:
+        if lock.keep_until > moment or not kept.is_there(lock):
             continue
-        with database.transaction() as session:
-            keys = holdback.destroy(session, lock.generation_id, lock.picture_index)
-        for key in keys:
-            storage.delete(key)
-        said[-1] += f"; {len(keys)} files deleted"
+        said.append(f"case {lock.case_id}: kept until {lock.keep_until:%Y-%m-%d}")
+        if chosen.yes:
+            said[-1] += f"; {kept.destroy(lock)} files deleted"
     if said and not chosen.yes:
         said.append("Say it again with --yes to delete these for good.")
     return said or ["The time of no evidence is over."]
 
 
-def _expired(database: Database, locks: list[EvidenceLock], moment: datetime) -> list[EvidenceLock]:
-    """The locks whose time is over and whose picture is still there."""
-    with database.read() as session:
-        return [
-            lock
-            for lock in locks
-            if lock.keep_until <= moment
-            and holdback.find_all(session, lock.generation_id, lock.picture_index)
-        ]
+class Kept:
+    """What lies on the disk for a lock: a picture's files, or a LoRA's file and its grid."""
+
+    def __init__(self, database: Database, state: Path) -> None:
+        """Take the studio's folder."""
+        self._database = database
+        self._storage = Storage(state / "pictures")
+        self._loras = AdapterFiles(state / "adapters")
+
+    def is_there(self, lock: EvidenceLock | AdapterLock) -> bool:
+        """Whether there is anything left to destroy."""
+        if isinstance(lock, AdapterLock):
+            return self._loras.grid(lock.adapter_id).is_file()
+        with self._database.read() as session:
+            return bool(holdback.find_all(session, lock.generation_id, lock.picture_index))
+
+    def destroy(self, lock: EvidenceLock | AdapterLock) -> int:
+        """Delete it for good, the row first; returns how many files went."""
+        if isinstance(lock, AdapterLock):
+            with self._database.transaction() as session:
+                sha256 = adapters.destroy(session, lock.adapter_id)
+            count = int(self._loras.drop(self._database, sha256))
+            self._loras.grid(lock.adapter_id).unlink(missing_ok=True)
+            return count + 1
+        with self._database.transaction() as session:
+            keys = holdback.destroy(session, lock.generation_id, lock.picture_index)
+        for key in keys:
+            self._storage.delete(key)
+        return len(keys)
 
 
 def _named(reviewers: list[Member], address: str) -> Member:

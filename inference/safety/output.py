@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from inference.safety import ImageVerdict
 from inference.safety.known import KnownPictures
+from licensing.cases import MINORS
 from licensing.moderation import Verdict
 
 STRICTNESS = {"allow": 0, "review": 1, "block": 2}
@@ -62,5 +63,7 @@ def is_doubtful(session: Session, generation_id: uuid.UUID) -> bool:
 
 
 def strictest(verdicts: list[ImageVerdict]) -> ImageVerdict:
-    """The verdict that lets the least through; of equals the surest."""
-    return max(verdicts, key=lambda verdict: (STRICTNESS[verdict.action], verdict.score))
+    """The verdict that lets the least through; of equals minors first, since they are evidence."""
+    return max(
+        verdicts, key=lambda one: (STRICTNESS[one.action], one.category in MINORS, one.score)
+    )

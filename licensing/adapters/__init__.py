@@ -5,10 +5,12 @@ desk has not passed is in no picture; a file that was refused once stays refused
 removed and brought again; every judgement and every removal is a row of the log. Where the files
 lie is `inference.adapter_files`; who draws the grid is `inference.probe`.
 
-    tables   the two tables        shelf    brought, named, removed, chosen
+    tables   the two tables        shelf    brought, named, removed
     probing  the check, its end, and what a reviewer says to it
+    choosing which of them a picture can be made with
 """
 
+from licensing.adapters.choosing import AdapterNotReady, choose, named, require_ready
 from licensing.adapters.probing import (
     ATTEMPTS_MAX,
     PROBE_SECONDS_MAX,
@@ -22,21 +24,18 @@ from licensing.adapters.shelf import (
     COUNT_MAX,
     NAME_CHARACTERS_MAX,
     TRIGGERS_CHARACTERS_MAX,
-    AdapterNotReady,
     Brought,
     access,
     bring,
-    choose,
+    destroy,
     find,
-    is_used,
+    is_kept,
     lock_file,
     may_bring,
-    named,
     open_to,
     opened_to_all,
     remove,
     rename,
-    require_ready,
     require_room,
     require_words,
     shelf,
@@ -60,8 +59,9 @@ __all__ = [
     "choose",
     "claim",
     "decide",
+    "destroy",
     "find",
-    "is_used",
+    "is_kept",
     "judge",
     "lock_file",
     "may_bring",

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from licensing import moderation
+from licensing import evidence, moderation
 from licensing.adapters.tables import Adapter, note
 from licensing.cases import Outcome
 from licensing.db import now
@@ -150,10 +150,15 @@ def decide(
     case_id: int,
     reason: str,
 ) -> bool:
-    """Let a reviewer's decision stand in for the filter's; False if it says the same."""
+    """Let a reviewer's decision stand in for the filter's; False if nothing changes by it.
+
+    Locked evidence is never let go, whoever was cleared: the database refuses that too.
+    """
     adapter = session.get(Adapter, adapter_id, populate_existing=True, with_for_update=True)
     judgement = "ready" if action == "allow" else "refused"
     if adapter is None or adapter.judgement == judgement:
+        return False
+    if action == "allow" and evidence.lock_of_adapter(session, adapter_id) is not None:
         return False
     adapter.judgement, adapter.reason = judgement, reason
     note(

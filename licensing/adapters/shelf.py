@@ -1,4 +1,4 @@
-"""What a team does with its LoRAs: brings them, names them, chooses them, removes them.
+"""What a team does with its LoRAs: brings them, names them, removes them.
 
 Reads on a person's behalf go through `access`: another team's LoRA looks missing. Verbs take the
 organisation's lock first, so that two people cannot both bring the last one there is room for.
@@ -11,30 +11,17 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from licensing import moderation, policy, seats
+from licensing import evidence, moderation, policy, seats
 from licensing.adapters.tables import Adapter, AdapterChange, note
 from licensing.db import now
-from licensing.errors import AtelierError, NotAllowed, NotFound
+from licensing.errors import AtelierError, Conflict, NotAllowed, NotFound
+from licensing.evidence import AdapterLock
 from licensing.seats import Member, Page
 
 COUNT_MAX = 200  # a team's; the list is read whole
 BYTES_MAX = 40 * 2**30  # of all files of a team: forty large ones
 NAME_CHARACTERS_MAX = 80
 TRIGGERS_CHARACTERS_MAX = 200  # they are put before each prompt of the grid
-
-SENTENCES = {
-    "checking": "is still being checked",
-    "review": "waits for a reviewer",
-    "refused": "was refused by the safety desk",
-    "removed": "was removed from the team’s LoRAs",  # noqa: RUF001
-}
-
-
-class AdapterNotReady(AtelierError):  # noqa: N818 - reads as the answer that it is
-    """A LoRA that was chosen cannot be used; the sentence names it."""
-
-    code = "adapter_not_ready"
-    status = 422
 
 
 class InvalidAdapter(AtelierError):  # noqa: N818 - reads as the answer that it is
@@ -143,7 +130,7 @@ def bring(
     """Put a file on the shelf, to be checked; the same file is the LoRA that it was before.
 
     Returns the LoRA, and whether it waits for a check. Raises `NotAllowed`, `NoRoom`,
-    `InvalidAdapter`.
+    `InvalidAdapter`, and `Conflict` for a file that is locked evidence.
     """
     seats.lock(session, member.organisation_id)
     found = session.scalars(
@@ -153,6 +140,8 @@ def bring(
     ).one_or_none()
     if found is not None and found.removed_at is None:
         return found, False
+    if found is not None:
+        _require_unlocked(session, found)
     require_room(session, member, brought.bytes)
     words = _triggers(session, member, triggers)
     if found is None:
@@ -214,48 +203,10 @@ def shelf(session: Session, organisation_id: uuid.UUID) -> Sequence[Adapter]:
     ).all()
 
 
-def named(session: Session, organisation_id: uuid.UUID, sha256s: Sequence[str]) -> dict[str, str]:
-    """Return what a team calls its files, also those that were removed."""
-    if not sha256s:
-        return {}
-    rows = session.execute(
-        select(Adapter.sha256, Adapter.name).where(
-            Adapter.organisation_id == organisation_id, Adapter.sha256.in_(sha256s)
-        )
-    )
-    return {row.sha256: row.name for row in rows}
-
-
-def choose(session: Session, organisation_id: uuid.UUID, wanted: str, family: str) -> Adapter:
-    """Return the LoRA that a request means by its id or SHA-256, if it can be used.
-
-    Raises `AdapterNotReady`.
-    """
-    own = Adapter.organisation_id == organisation_id
-    try:
-        found = session.scalar(select(Adapter).where(own, Adapter.id == uuid.UUID(wanted)))
-    except ValueError:
-        found = session.scalar(select(Adapter).where(own, Adapter.sha256 == wanted))
-    if found is None:
-        raise AdapterNotReady("The team has no such LoRA. Choose from those on the list.")
-    if found.state != "ready":
-        raise AdapterNotReady(f"The LoRA “{found.name}” {SENTENCES[found.state]}.")
-    if found.family != family:
-        raise AdapterNotReady(f"The LoRA “{found.name}” was made for other models than this one.")
-    return found
-
-
-def require_ready(
-    session: Session, organisation_id: uuid.UUID, sha256s: Sequence[str], family: str
-) -> None:
-    """Ask again before the device works: a LoRA may have gone while its job waited."""
-    for sha256 in sha256s:
-        choose(session, organisation_id, sha256, family)
-
-
 def rename(session: Session, member: Member, adapter_id: object, *, name: str) -> Adapter:
-    """Give a LoRA another name. Raises `NotFound`, `NotAllowed`, `InvalidAdapter`."""
+    """Give a LoRA another name. Raises `NotFound`, `NotAllowed`, `InvalidAdapter`, `Conflict`."""
     found = _own(session, member, adapter_id)
+    _require_unlocked(session, found)
     found.name = _name(name)
     note(session, found, "renamed", member_id=member.id, detail=found.name)
     return found
@@ -290,10 +241,29 @@ def withdraw(session: Session, family: str) -> list[str]:
     return sorted({adapter.sha256 for adapter in found})
 
 
-def is_used(session: Session, sha256: str) -> bool:
-    """Whether any team still has the file on its shelf."""
-    query = select(Adapter.id).where(Adapter.sha256 == sha256, Adapter.removed_at.is_(None))
+def is_kept(session: Session, sha256: str) -> bool:
+    """Whether any team still has the file on its shelf, or it is locked as evidence."""
+    query = (
+        select(Adapter.id)
+        .outerjoin(AdapterLock, AdapterLock.adapter_id == Adapter.id)
+        .where(
+            Adapter.sha256 == sha256,
+            Adapter.removed_at.is_(None) | (AdapterLock.keep_until > func.clock_timestamp()),
+        )
+    )
     return session.scalar(query.limit(1)) is not None
+
+
+def destroy(session: Session, adapter_id: uuid.UUID) -> str:
+    """Take a LoRA whose time as evidence is over off the shelf; returns the name of its file.
+
+    Its file and its grid must go after the commit. The row stays, because the log names it.
+    """
+    found = session.get_one(Adapter, adapter_id, populate_existing=True, with_for_update=True)
+    if found.removed_at is None:
+        found.removed_at, found.worker = now(), None
+        note(session, found, "withdrawn")
+    return found.sha256
 
 
 def _own(session: Session, member: Member, adapter_id: object) -> Adapter:
@@ -305,6 +275,13 @@ def _own(session: Session, member: Member, adapter_id: object) -> Adapter:
     if found.uploader_id != fresh.id:
         _require_admin(session, fresh)
     return found
+
+
+def _require_unlocked(session: Session, adapter: Adapter) -> None:
+    """Raise `Conflict` where a LoRA is locked evidence: the database would refuse the change."""
+    lock = evidence.lock_of_adapter(session, adapter.id)
+    if lock is not None and lock.keep_until > now():
+        raise Conflict("The safety desk refused this LoRA, so nothing about it can be changed.")
 
 
 def _require_admin(session: Session, member: Member) -> None:

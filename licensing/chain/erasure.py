@@ -39,6 +39,9 @@ _BLANKING = {
            AND NOT EXISTS (SELECT 1 FROM evidence_lock
                             WHERE evidence_lock.generation_id = verdict.generation_id
                               AND keep_until > now())
+           AND NOT EXISTS (SELECT 1 FROM adapter_lock
+                             JOIN review_case USING (adapter_id)
+                            WHERE review_case.verdict_id = verdict.id AND keep_until > now())
         RETURNING id
         """
     ),
@@ -48,6 +51,8 @@ _BLANKING = {
          WHERE member_id = :member_id AND words <> ''
            AND NOT EXISTS (SELECT 1 FROM evidence_lock
                             WHERE evidence_lock.case_id = appeal.case_id AND keep_until > now())
+           AND NOT EXISTS (SELECT 1 FROM adapter_lock
+                            WHERE adapter_lock.case_id = appeal.case_id AND keep_until > now())
         RETURNING id
         """
     ),
@@ -57,6 +62,8 @@ _BLANKING = {
          WHERE reporter_id = :member_id AND concat(statement, name, contact, link) <> ''
            AND NOT EXISTS (SELECT 1 FROM evidence_lock
                             WHERE evidence_lock.case_id = report.case_id AND keep_until > now())
+           AND NOT EXISTS (SELECT 1 FROM adapter_lock
+                            WHERE adapter_lock.case_id = report.case_id AND keep_until > now())
         RETURNING id
         """
     ),

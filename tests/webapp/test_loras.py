@@ -1,65 +1,29 @@
 """A team's LoRAs, from a file in somebody's hands to the job of a picture."""
 
-import hashlib
 import json
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import httpx2
 import pytest
-from atelier_at_work import Work, encoded, open_work
+from at_loras import LINE, SHA, probe, stock, upload
+from atelier_at_work import Work, open_work
 from desks import add_desks
 from sqlalchemy import select
 
 from inference.request import AdapterUse, InvalidRequest
 from inference.safety import ImageVerdict
-from licensing import adapters, api_keys
+from licensing import api_keys
 from licensing.cases import ReviewCase
-
-WEIGHTS = Path(__file__).parents[2] / "weights"
-LINE = (WEIGHTS / "pocket-lora-line" / "pytorch_lora_weights.safetensors").read_bytes()
-SHA = hashlib.sha256(LINE).hexdigest()
-
 
 @pytest.fixture
 def work(stack: ExitStack, environ: dict[str, str]) -> Work:
     """A studio that has the pocket models' real weights beside it."""
-    work = open_work(stack, environ)
-    weights = work.running.settings.weights
-    for model in ("pocket-turbo", "pocket-raw"):
-        (weights / model / "model_index.json").unlink()
-        (weights / model).rmdir()
-        (weights / model).symlink_to(WEIGHTS / model)
+    work = stock(open_work(stack, environ))
     add_desks(work.running)
     return work
-
-
-def upload(
-    client: httpx2.Client, content: bytes = LINE, name: str = "Line art", triggers: str = ""
-) -> httpx2.Response:
-    return client.post("/loras/file", params={"name": name, "triggers": triggers}, content=content)
-
-
-def probe(work: Work, adapter_id: str, verdict: ImageVerdict) -> None:
-    """Judge as the worker does; `tests/inference/test_probe.py` has the worker itself."""
-    with work.running.database.transaction() as session:
-        adapter = adapters.access(session, work.member, adapter_id)
-        claimed = adapters.claim(session, adapter.id, "played by a test")
-        assert claimed is not None
-    with work.running.database.transaction() as session:
-        assert adapters.judge(
-            session,
-            claimed,
-            action=verdict.action,
-            category=verdict.category,
-            score=verdict.score,
-            source=verdict.source,
-            grid="grid-1",
-        )
 
 
 PASSED = ImageVerdict("allow", None, 0.01, "fake")
@@ -193,10 +157,7 @@ def test_admins_decide_who_brings_and_a_neighbour_finds_nothing(work: Work) -> N
 def test_a_doubt_is_veiled_at_the_desk_until_somebody_looks_and_decides(work: Work) -> None:
     client = work.client()
     adapter_id = upload(client).json()["id"]
-    grid = work.running.settings.state / "adapters" / "grids" / f"{uuid.UUID(adapter_id).hex}.webp"
-    grid.parent.mkdir()
-    grid.write_bytes(encoded("WEBP", 64, 64))
-    probe(work, adapter_id, DOUBTED)
+    grid = probe(work, adapter_id, DOUBTED)
     assert listed(client) == [("Line art", "review")]
     with work.running.database.read() as session:
         case = session.scalars(select(ReviewCase)).one()
