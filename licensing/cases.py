@@ -33,7 +33,7 @@ Kind = Literal["prompt", "picture", "report", "take_down", "appeal", "abuse", "a
 Outcome = Literal["block", "allow"]
 
 # Sexual content with minors, as the rules, the filters and the lists of known pictures name it.
-MINORS = frozenset({"minors", "minors_sexual", "minors-sexual"})
+MINORS = frozenset({"minors", "minors_sexual", "minors-sexual", "csam"})
 
 # Cases about something that can be seen: a LoRA is judged by its pictures.
 SHOWN = frozenset({"picture", "report", "take_down", "adapter"})

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from licensing import block_list
+from licensing import block_list, policy_words
 from licensing.db import Database
 from licensing.errors import NotFound
 
@@ -36,12 +36,13 @@ def show(_: argparse.Namespace, database: Database) -> Lines:
 
 def import_feed(chosen: argparse.Namespace, database: Database) -> Lines:
     """Add a file of hashes, whole or not at all."""
+    category = policy_words.of_list(chosen.category)
     with database.transaction() as session:
         gone = 0
         if chosen.replace:
             gone = block_list.drop_missing(session, _lines(chosen.file), source=chosen.name)
         added = block_list.import_feed(
-            session, _lines(chosen.file), source=chosen.name, category=chosen.category
+            session, _lines(chosen.file), source=chosen.name, category=category
         )
     taken = f", {gone:,} were taken off" if chosen.replace else ""
     return [f"{added:,} hashes of “{chosen.name}” are new{taken}. Workers see them at once."]
@@ -60,6 +61,7 @@ def block(chosen: argparse.Namespace, database: Database) -> Lines:
     """Hash one picture and block it for everybody."""
     from inference.safety.uploads import fingerprint, open_picture  # noqa: PLC0415 - numpy, Pillow
 
+    category = policy_words.of_list(chosen.category)
     try:
         content = chosen.picture.read_bytes()
     except OSError as error:
@@ -69,7 +71,7 @@ def block(chosen: argparse.Namespace, database: Database) -> Lines:
         raise NotFound("This picture is too plain to be told from others, so it is not blocked.")
     with database.transaction() as session:
         added = block_list.import_feed(
-            session, [hashes[0].hex()], source=chosen.name, category=chosen.category
+            session, [hashes[0].hex()], source=chosen.name, category=category
         )
     state = "is blocked now" if added else "was blocked already"
     return [f"The picture {state} for everybody, in all orientations."]

@@ -7,14 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from fake_tools import FakeEngine
 from jobs import Desk
 from PIL import Image
 from sqlalchemy import select
 
 from inference import adapter_files, probe, withdrawal
 from inference.process import WorkerProcess
+from inference.safety import pdq
 from inference.worker import generate, load, outcome
-from licensing import adapters, appeals
+from licensing import adapters, appeals, block_list, cases, evidence, policy_words
 from licensing.adapters import Adapter, Brought
 from licensing.cases import ReviewCase
 from licensing.chain import seal, sources
@@ -100,6 +102,32 @@ def test_a_refused_grid_can_be_appealed_and_is_not_undone_by_bringing_the_file_a
         adapters.remove(session, desk.member, adapter_id)
     assert bring(desk, process, "refuse 0") == adapter_id
     assert read(desk, adapter_id).state == "refused"
+
+
+def test_a_grid_with_a_known_picture_is_locked_whatever_else_is_in_it(
+    desk: Desk, process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Image.effect_mandelbrot((512, 512), (-2.1, -1.3, 0.7, 1.3), 60).convert("RGB")
+    with desk.database.transaction() as session:
+        feed = [pdq.fingerprint(known).orientations[0].tobytes().hex()]
+        category = policy_words.of_list("csam")
+        block_list.import_feed(session, feed, source="industry", category=category)
+    pictures = iter([Image.new("RGB", (256, 256), "red"), known.resize((240, 200))])
+
+    def decode(_self: FakeEngine, _latents: object) -> list[Image.Image]:
+        return [next(pictures, Image.new("RGB", (256, 256), "red"))]
+
+    monkeypatch.setattr(FakeEngine, "decode", decode)
+    adapter_id = bring(desk, process)
+    check(process, adapter_id)
+    found = read(desk, adapter_id)
+    assert (found.state, found.category) == ("refused", "minors_sexual")
+    (case,) = cases_of(desk, adapter_id)
+    with desk.database.read() as session:
+        assert cases.is_narrowed(session, case)
+        lock = evidence.lock_of_adapter(session, adapter_id)
+        assert lock is not None
+        assert lock.case_id == case.id
 
 
 def test_a_doubt_waits_for_a_reviewer(desk: Desk, process: WorkerProcess) -> None:

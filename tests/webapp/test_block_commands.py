@@ -37,7 +37,7 @@ def test_a_feed_is_imported_replaced_and_dropped(
     feed.write_text(f"{2:064x}\n{9:064x}\n")
     told = say(capsys, "import", feed, *named, "--replace")
     assert "1 hashes of “industry” are new, 2 were taken off." in told
-    assert say(capsys, "list").split() == ["2", "industry", "(csam),", "everybody"]
+    assert say(capsys, "list").split() == ["2", "industry", "(minors_sexual),", "everybody"]
     feed.write_text("not a hash\n")
     assert "Line 1 is not a PDQ hash" in say(capsys, "import", feed, *named, "--replace")
     assert "2  industry" in say(capsys, "list"), "whole or not at all"
@@ -56,4 +56,5 @@ def test_one_picture_is_blocked_for_everybody(
     assert "was blocked already" in say(capsys, "block", picture, "--category", "harassment")
     assert "1  operator (harassment)" in say(capsys, "list")
     assert "too plain" in say(capsys, "block", plain, "--category", "harassment")
-    assert "cannot be read" in say(capsys, "block", tmp_path / "absent", "--category", "x")
+    assert "cannot be read" in say(capsys, "block", tmp_path / "absent", "--category", "ncii")
+    assert "There is no category “csma”." in say(capsys, "block", picture, "--category", "csma")

@@ -64,6 +64,15 @@ def test_it_is_urgent_and_closed_to_reviewers_without_the_access(bench: Bench) -
     assert bench.ask("owner").get(f"{at}/picture").status_code == 403, "being an owner is not it"
 
 
+@pytest.mark.parametrize("category", ["csam", "minors"])
+def test_what_a_list_calls_it_is_locked_as_well(bench: Bench, category: str) -> None:
+    _, case = refused_picture(bench.work, category)
+    assert lock_of(bench, case) is not None
+    assert case.due_at == case.opened_at + timedelta(hours=24)
+    refusals = words(bench.ask("creator").get("/refusals"))
+    assert "Sexual content with minors" in refusals or "child or a teenager" in refusals
+
+
 def test_a_named_reviewer_sees_it_grey_and_its_colours_on_another_reason(bench: Bench) -> None:
     _, case = refused_picture(bench.work, MINORS)
     grant(bench)
