@@ -19,6 +19,7 @@ from licensing.seats import Member
 from webapp.settings import read_settings
 
 Lines = list[str]
+Lock = EvidenceLock | AdapterLock
 
 
 def numbers(chosen: argparse.Namespace, database: Database, _: Path) -> Lines:
@@ -54,7 +55,7 @@ def locked(chosen: argparse.Namespace, database: Database, _: Path) -> Lines:
     """List the evidence, or destroy what need not be kept any longer."""
     moment = now()
     with database.read() as session:
-        locks = [*evidence.locks(session), *evidence.adapter_locks(session)]
+        locks: list[Lock] = [*evidence.locks(session), *evidence.adapter_locks(session)]
     locks.sort(key=lambda lock: lock.keep_until)
     if not chosen.destroy_expired:
         return [
@@ -85,14 +86,14 @@ class Kept:
         self._storage = Storage(state / "pictures")
         self._loras = AdapterFiles(state / "adapters")
 
-    def is_there(self, lock: EvidenceLock | AdapterLock) -> bool:
+    def is_there(self, lock: Lock) -> bool:
         """Whether there is anything left to destroy."""
         if isinstance(lock, AdapterLock):
             return self._loras.grid(lock.adapter_id).is_file()
         with self._database.read() as session:
             return bool(holdback.find_all(session, lock.generation_id, lock.picture_index))
 
-    def destroy(self, lock: EvidenceLock | AdapterLock) -> int:
+    def destroy(self, lock: Lock) -> int:
         """Delete it for good, the row first; returns how many files went."""
         if isinstance(lock, AdapterLock):
             with self._database.transaction() as session:
