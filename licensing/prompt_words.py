@@ -12,7 +12,7 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 Words = tuple[str, ...]
@@ -28,6 +28,7 @@ _NATIVE = f"{_ARABIC}{_DEVANAGARI}{_KATAKANA}{_UNSPACED}\uac00-\ud7a3"
 _EMOJI = "\u2600-\u27bf\U0001f000-\U0001faff"
 
 _WORD = re.compile(f"[a-z0-9]+|[{_ARABIC}]+|[{_DEVANAGARI}]+|[{_KATAKANA}]+|[{_UNSPACED}{_EMOJI}]")
+_PICTURE = re.compile(f"[{_EMOJI}]")
 _MASK = re.compile(r"[#_%?.\-]")
 _MASKED = re.compile(r"(?<![^\s(\[,])[a-z]+(?:[*#_%?.\-]{1,2}[a-z]+)+(?![^\s,.;:!?)\]])")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -46,6 +47,14 @@ _IN_WORD_MARKS = re.compile(f"(?<=[a-z0-9])[^a-z0-9\\s{_NATIVE}{_EMOJI}]+(?=[a-z
 _LETTER_RUNS = (0x1F150, 0x1F170, 0x1F1E6)
 # Letters and symbols that look like a space.
 _BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+# Letters that only programs see: the tags of flags, and letters by number as web pages have them.
+_TAGS = {code: code - 0xE0000 for code in range(0xE0020, 0xE007F)}
+_ESCAPED = re.compile(r"&#(\d{2,3}|x[0-9a-f]{2});|%([46][1-9a-f]|[57][0-9a])", re.IGNORECASE)
+# Letters with strokes, hooks and curls that Unicode does not take apart; their names say whose.
+_NAMED = re.compile(
+    r"LATIN (?:SMALL LETTER|LETTER SMALL CAPITAL) "
+    r"(?:(?:TURNED|REVERSED|BARRED|INSULAR|SIDEWAYS|DOTLESS) )?([A-Z])(?: WITH .+| BAR)?"
+)
 # Vowel signs of Devanagari and voice marks of kana are Unicode marks too, but change the word.
 _KEPT_MARKS = re.compile("[\u0901-\u0903\u093e-\u094d\u3099\u309a]")
 # Forms of one letter that writers use alike: Arabic (where a lengthening stroke and a hamza alone
@@ -103,7 +112,8 @@ def unmasked(prompt: str, whole: Callable[[str], str | None]) -> Words:
 
 def fold(text: str) -> str:
     """Lower case, no accents, nothing invisible, look-alikes as the letters they look like."""
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    shown = _ESCAPED.sub(_unescaped, text).translate(_TAGS)
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", shown).casefold())
     latin, simplified = _characters()
     seen = "".join(_seen(character, latin) for character in decomposed)
     seen = unicodedata.normalize("NFC", seen).translate(_ALIKE).translate(simplified)
@@ -142,7 +152,22 @@ def _seen(character: str, latin: dict[str, str]) -> str:
     for start in _LETTER_RUNS:
         if start <= ord(character) < start + 26:
             return chr(ord("a") + ord(character) - start)
-    return latin.get(character, character)
+    return latin.get(character) or _by_name(character)
+
+
+@lru_cache(maxsize=4096)  # of the characters of all prompts, which may be any
+def _by_name(character: str) -> str:
+    """Read a Latin letter with a stroke or hook, or upside down, as the plain one."""
+    named = _NAMED.fullmatch(unicodedata.name(character, ""))
+    return named[1].lower() if named else character
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    """Return the character of `&#110;`, `&#x6e;` or `%6e`."""
+    if match[2]:
+        return chr(int(match[2], 16))
+    number = match[1].lower()
+    return chr(int(number[1:], 16) if number.startswith("x") else int(number))
 
 
 def _digits_as_letters(folded: str, one: str) -> str:
@@ -166,7 +191,8 @@ def _joined(folded: str) -> Words:
 
 
 def _join(run: str) -> str:
-    return "".join(_WORD.findall(run))
+    """Return the letters of a run; an emoji between them is as good a gap as a dot."""
+    return "".join(word for word in _WORD.findall(run) if not _PICTURE.match(word))
 
 
 # Letters of the native scripts that pass for Latin ones, read so only beside Latin letters.
