@@ -139,6 +139,11 @@ def as_json(event: Event) -> str:
     )
 
 
+def forget_previews(session: Session, generation_id: uuid.UUID) -> None:
+    """Drop the steps of a generation of which a picture was refused: they show it in small."""
+    session.execute(delete(Event).where(Event.kind == "step", Event.generation_id == generation_id))
+
+
 def prune(session: Session, moment: datetime) -> None:
     """Drop step events (with their previews) that nobody watches any more."""
     session.execute(

@@ -63,6 +63,7 @@ def withhold(session: Session, found: Found) -> bool:
     events.take_lane(session, found.generation.member_id)
     if not _set_refused(session, found.picture.id, refused=True):
         return False
+    events.forget_previews(session, found.generation.id)
     events.emit(
         session,
         generation_id=found.generation.id,

@@ -254,6 +254,8 @@ def _keep(session: Session, generation: Generation, made: Sequence[Made]) -> Non
         )
         for picture in made
     )
+    if any(picture.refused for picture in made):
+        events.forget_previews(session, generation.id)
 
 
 def _beat(session: Session, claimed: Generation, **values: Any) -> Standing:

@@ -84,7 +84,10 @@ def test_a_partly_refused_set_is_charged_for_what_was_delivered(
         generations.access_picture(session, desk.member, row.pictures[1].id)
     with desk.database.read() as session:
         blocked = session.scalars(select(Verdict).where(Verdict.action == "block")).one()
+        kinds = [event.kind for event in events.of_generation(session, generation.id)]
     assert (blocked.picture_index, blocked.category) == (1, "sexual")
+    assert "finished" in kinds
+    assert "step" not in kinds, "its previews went with it"
 
 
 def test_a_wholly_refused_set_is_free_and_leaves_verdicts(
@@ -99,6 +102,8 @@ def test_a_wholly_refused_set_is_free_and_leaves_verdicts(
     assert len(files(process)) == 4, "kept for the reviewer alone"
     with desk.database.read() as session:
         assert len(session.scalars(select(Verdict)).all()) == 2
+        kinds = [event.kind for event in events.of_generation(session, generation.id)]
+    assert "step" not in kinds
 
 
 def test_without_its_filter_nothing_is_delivered(desk: Desk, process: WorkerProcess) -> None:
