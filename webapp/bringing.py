@@ -22,8 +22,8 @@ from inference.adapter_files import (
     too_large,
 )
 from inference.adapters import AdapterRefused, Summary, inspect
-from licensing import adapters, agreements, seats
-from licensing.adapters import Adapter, Brought
+from licensing import adapters, agreements, moderation, seats
+from licensing.adapters import Adapter, Brought, TriggersRefused
 from licensing.errors import AtelierError
 from licensing.seats import Member, NoSeat
 from webapp.studio import Studio
@@ -91,11 +91,30 @@ class Door:
         """Say no before a gigabyte has come."""
         size = stated or 0
         name, triggers = words
-        with self._studio.database.read() as session:
-            agreements.require_accepted(session, member.id)
-            adapters.require_room(session, member, size)
-            adapters.require_words(session, member, name=name, triggers=triggers)
+        try:
+            with self._studio.database.read() as session:
+                agreements.require_accepted(session, member.id)
+                adapters.require_room(session, member, size)
+                adapters.require_words(session, member, name=name, triggers=triggers)
+        except TriggersRefused as refused:
+            self._record(member, refused)
+            raise
         files.require_space(size)
+
+    def _record(self, member: Member, refused: TriggersRefused) -> None:
+        """Let refused trigger words count like a prompt: nobody tries out the rules by them."""
+        with self._studio.database.transaction() as session:
+            moderation.record(
+                session,
+                organisation_id=member.organisation_id,
+                member_id=member.id,
+                generation_id=None,
+                subject="prompt",
+                action="block",
+                category=refused.verdict.category,
+                source=f"rules:{refused.verdict.rule}",
+                excerpt=refused.words,
+            )
 
     def _put_on_shelf(
         self, member: Member, files: AdapterFiles, arriving: Arriving, words: tuple[str, str]

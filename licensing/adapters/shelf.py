@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from licensing import evidence, moderation, policy, seats
+from licensing import abuse, evidence, moderation, policy, seats
 from licensing.adapters.tables import Adapter, AdapterChange, note
 from licensing.db import now
 from licensing.errors import AtelierError, Conflict, NotAllowed, NotFound
 from licensing.evidence import AdapterLock
+from licensing.moderation import PromptVerdict
 from licensing.seats import Member, Page
 
 COUNT_MAX = 200  # a team's; the list is read whole
@@ -29,6 +30,15 @@ class InvalidAdapter(AtelierError):  # noqa: N818 - reads as the answer that it 
 
     code = "invalid_adapter"
     status = 422
+
+
+class TriggersRefused(InvalidAdapter):
+    """The use policy does not allow the trigger words; the caller writes that down."""
+
+    def __init__(self, words: str, verdict: PromptVerdict) -> None:
+        """Keep what was judged, and what was said of it."""
+        self.words, self.verdict = words, verdict
+        super().__init__(f"These trigger words cannot be used. {verdict.message}")
 
 
 class NoRoom(AtelierError):  # noqa: N818 - reads as the answer that it is
@@ -85,6 +95,7 @@ def may_bring(session: Session, member: Member) -> str | None:
     """Say why a member may bring no LoRA; None if they may."""
     try:
         seats.require_seat(member)
+        abuse.require_calm(session, member.id)  # a check draws pictures, too
     except AtelierError as error:
         return error.message
     if seats.may(member.role, Page.TEAM) or opened_to_all(session, member.organisation_id):
@@ -93,7 +104,10 @@ def may_bring(session: Session, member: Member) -> str | None:
 
 
 def require_words(session: Session, member: Member, *, name: str, triggers: str) -> None:
-    """Raise `InvalidAdapter` for a name or trigger words that cannot be kept."""
+    """Raise `InvalidAdapter` for a name or trigger words that cannot be kept.
+
+    That is `TriggersRefused` where the use policy says no.
+    """
     _name(name)
     _triggers(session, member, triggers)
 
@@ -305,5 +319,5 @@ def _triggers(session: Session, member: Member, given: str) -> str:
     tightened = policy.tightened(session, member.organisation_id)
     verdict = moderation.check_prompt(words, tightened)
     if verdict.action == "block":
-        raise InvalidAdapter(f"These trigger words cannot be used. {verdict.message}")
+        raise TriggersRefused(words, verdict)
     return words

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 
 import httpx2
 import pytest
@@ -15,8 +16,9 @@ from sqlalchemy import select
 
 from inference.request import AdapterUse, InvalidRequest
 from inference.safety import ImageVerdict
-from licensing import api_keys
+from licensing import abuse, api_keys
 from licensing.cases import ReviewCase
+from licensing.moderation import Verdict
 
 @pytest.fixture
 def work(stack: ExitStack, environ: dict[str, str]) -> Work:
@@ -130,9 +132,28 @@ def wait_until(is_so: Callable[[], bool], otherwise: str) -> None:
 
 
 def test_words_that_the_policy_refuses_are_no_trigger_words(work: Work) -> None:
-    answer = upload(work.client(), triggers="nude child")
+    client = work.client()
+    answer = upload(client, triggers="nude child")
     assert answer.status_code == 422
     assert "trigger words" in sentence(answer)
+    with work.running.database.read() as session:
+        verdict = session.scalars(select(Verdict)).one()
+    assert (verdict.action, verdict.category) == ("block", "minors_sexual")
+    assert verdict.excerpt == "nude child"
+    assert "nude child" in client.get("/refusals").text, "it can be appealed, and it counts"
+
+
+def test_whoever_was_stopped_has_no_grids_drawn_either(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abuse, "BURST", timedelta(milliseconds=1))  # the tries come in a row here
+    client = work.client()
+    for words in ("nude child", "naked toddler", "nude schoolgirl"):
+        assert upload(client, triggers=words).status_code == 422
+    stopped = upload(client)
+    assert stopped.status_code == 403
+    assert "a reviewer has to look" in sentence(stopped)
+    assert listed(client) == []
 
 
 def test_admins_decide_who_brings_and_a_neighbour_finds_nothing(work: Work) -> None:
