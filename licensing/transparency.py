@@ -191,9 +191,10 @@ _DECISIONS = _statement(
      WHERE __WITHIN__ GROUP BY 1, 2, 3, 4
     UNION ALL
     SELECT 'measures', measure, '', '', count(*)
-      FROM decision CROSS JOIN LATERAL (VALUES
-               ('picture withheld', decision.effect = 'withheld'),
-               ('picture released', decision.effect = 'released'),
+      FROM decision JOIN review_case ON review_case.id = decision.case_id
+      CROSS JOIN LATERAL (VALUES
+               (CASE WHEN review_case.adapter_id IS NULL THEN 'picture' ELSE 'LoRA' END
+                || ' ' || decision.effect, decision.effect <> 'none'),
                ('hash blocked', decision.blocks_hash),
                ('member suspended', decision.suspends)) AS taken (measure, is_taken)
      WHERE is_taken AND __WITHIN__ GROUP BY measure

@@ -134,6 +134,9 @@ def test_a_reviewer_s_decision_locks_what_the_filter_only_doubted(bench: Bench) 
     assert lock_of(bench, case) is not None
     at = f"/review/cases/{case.id}"
     assert bench.ask("reviewer").get(f"{at}/picture").status_code == 403
+    numbers = words(bench.ask("reviewer").get("/review/view?view=numbers"))
+    assert "LoRAs Sexual content with minors Blocked 1" in numbers
+    assert "LoRA withheld 1" in numbers
 
 
 def test_the_report_begins_the_year_anew(bench: Bench) -> None:
