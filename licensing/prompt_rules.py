@@ -85,7 +85,9 @@ def find_terms(prompt: str) -> list[list[Found]]:
     hidden = [lexicon.inside(run) for run in prompt_words.spelled(prompt)]
     hidden.append(prompt_words.unmasked(prompt, lexicon.unmasked))
     opened = [lexicon.opened(reading) for reading in plain]
-    return [lexicon.find(reading) for reading in dict.fromkeys([*plain, *opened, *hidden])]
+    seen = [lexicon.untwinned(reading) for reading in plain]
+    every = dict.fromkeys([*plain, *opened, *seen, *hidden])
+    return [lexicon.find(reading) for reading in every]
 
 
 def stricter(one: Action, other: Action | None) -> Action:

@@ -32,6 +32,8 @@ _ARABIC_PREFIX = re.compile(
     "|[\u0648\u0641])(?=.{2})"
 )
 LINK = "link"  # words that stand between the terms of words run together ("nudegirlphoto")
+TWIN_LETTERS_MIN = 5  # shorter words have harmless twins ("mail" and "mall")
+_TWINS = str.maketrans("l", "i")  # a capital I, folded, has become an i
 _KATAKANA = re.compile("[\u30a1-\u30fa\u30fc]+")
 
 
@@ -69,7 +71,8 @@ class Lexicon:
     """All terms of all languages, and the patterns for what no list can hold, such as ages.
 
     `classes` lists the terms as written, by language and class; `vocabulary` holds the longer
-    one-word terms in Latin letters, `skeletons` all words of terms by their consonants.
+    one-word terms in Latin letters, `skeletons` all words of terms by their consonants, `twins`
+    those of the vocabulary that can be written with l for i or i for l, as they then look.
     """
 
     classes: dict[str, dict[str, list[str]]]
@@ -78,6 +81,7 @@ class Lexicon:
     root: _Node
     vocabulary: dict[str, int]
     skeletons: dict[str, list[str]]
+    twins: dict[str, str]
 
     def find(self, reading: Words) -> list[Found]:
         """Return every term in a reading, less those inside a harmless phrase."""
@@ -100,6 +104,13 @@ class Lexicon:
         for word in reading:
             parts += self._split(word) or [word]
         return tuple(parts)
+
+    def untwinned(self, reading: Words) -> Words:
+        """Read words with l for i or i for l ("chlld") as the terms that they look like."""
+        return tuple(
+            word if word in self.vocabulary else self.twins.get(word.translate(_TWINS), word)
+            for word in reading
+        )
 
     def unmasked(self, word: str) -> str | None:
         """Return the term that a word with stars for letters ("n*de") stands for, if any."""
@@ -193,7 +204,9 @@ def lexicon() -> Lexicon:
     for word in sorted({part for term in _folded(classes) for part in term.split()}):
         if re.fullmatch("[a-z]{3,}", word):
             skeletons.setdefault(_skeleton(word), []).append(word)
-    return Lexicon(classes, links, tuple(patterns), root, dict.fromkeys(plain, 1), skeletons)
+    twins = {word.translate(_TWINS): word for word in plain if len(word) >= TWIN_LETTERS_MIN}
+    vocabulary = dict.fromkeys(plain, 1)
+    return Lexicon(classes, links, tuple(patterns), root, vocabulary, skeletons, twins)
 
 
 def _read(language: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ _PICTURE = re.compile(f"[{_EMOJI}]")
 _MASK = re.compile(r"[#_%?.\-]")
 _MASKED = re.compile(r"(?<![^\s(\[,])[a-z]+(?:[*#_%?.\-]{1,2}[a-z]+)+(?![^\s,.;:!?)\]])")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_TALL = re.compile(r"(?<=[a-z])I")  # looks like the small l, and stands where a small letter would
 _OVERRIDE = re.compile("\u202e([^\u202c\u2069\n]*)")
 _GAP = f"[^a-z0-9{_NATIVE}]{{1,3}}"
 _SPELLED = re.compile(f"(?<![a-z0-9])(?:[a-z0-9]{_GAP}){{2,}}[a-z0-9](?![a-z0-9])")
@@ -74,8 +75,8 @@ def readings(prompt: str) -> tuple[Words, ...]:
     """Return the different readings, at most READINGS_MAX, the plain one first.
 
     The others read what was spelled letter by letter as words, digits as letters (1 as i and as
-    l), marks inside words as nothing, a capital inside a word as a new word, and what a
-    writing-direction override turns round as it is seen.
+    l), marks inside words as nothing, a capital inside a word as a new word, a capital I there as
+    an l, and what a writing-direction override turns round as it is seen.
     """
     folded = fold(prompt)
     sources = [folded]
@@ -85,6 +86,8 @@ def readings(prompt: str) -> tuple[Words, ...]:
     sources.append(_IN_WORD_MARKS.sub("", folded))
     if _CAMEL.search(prompt):
         sources.append(fold(_CAMEL.sub(" ", prompt)))
+    if _TALL.search(prompt):
+        sources.append(fold(_TALL.sub("l", prompt)))
     if "\u202e" in prompt:
         sources.append(fold(_OVERRIDE.sub(lambda match: match[1][::-1], prompt)))
     found = [_joined(source) for source in dict.fromkeys(sources)]
