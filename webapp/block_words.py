@@ -18,7 +18,10 @@ def add_parsers(commands: "Subcommands") -> None:
     feed = actions.add_parser("import", help="put a feed of PDQ hashes on everybody's list")
     feed.add_argument("file", type=Path, help="64 hexadecimal digits a line")
     feed.add_argument("--name", required=True, help="the feed's name; the same feed adds its news")
-    feed.add_argument("--category", default="known", help="what its pictures are refused for")
+    # No default: what a list of csam matches is evidence, and must not be forgotten to be.
+    feed.add_argument(
+        "--category", required=True, help="what its pictures are refused for, or: known"
+    )
     feed.add_argument(
         "--replace", action="store_true", help="take what the file no longer has off the list"
     )

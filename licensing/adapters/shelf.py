@@ -271,12 +271,14 @@ def is_kept(session: Session, sha256: str) -> bool:
 def destroy(session: Session, adapter_id: uuid.UUID) -> str:
     """Take a LoRA whose time as evidence is over off the shelf; returns the name of its file.
 
-    Its file and its grid must go after the commit. The row stays, because the log names it.
+    Its file and its grid must go after the commit. The row stays, because the log names it. Raises
+    `Conflict` while a lock is in force.
     """
     found = session.get_one(Adapter, adapter_id, populate_existing=True, with_for_update=True)
+    _require_unlocked(session, found)
     if found.removed_at is None:
         found.removed_at, found.worker = now(), None
-        note(session, found, "withdrawn")
+        note(session, found, "removed")
     return found.sha256
 
 

@@ -43,7 +43,9 @@ def test_a_feed_is_imported_replaced_and_dropped(
     assert "2  industry" in say(capsys, "list"), "whole or not at all"
     assert "2 hashes" in say(capsys, "drop", "industry")
     assert "No feed named" in say(capsys, "drop", "industry")
-    assert "needs a name" in say(capsys, "import", feed, "--name", "reviewer")
+    assert "needs a name" in say(
+        capsys, "import", feed, "--name", "reviewer", "--category", "known"
+    )
 
 
 def test_one_picture_is_blocked_for_everybody(

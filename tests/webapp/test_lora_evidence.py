@@ -4,6 +4,7 @@ from argparse import Namespace
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -18,6 +19,7 @@ from licensing import adapters, evidence
 from licensing.adapters import Adapter
 from licensing.cases import ReviewCase
 from licensing.db import now
+from licensing.errors import Conflict
 from licensing.evidence import KEPT, AdapterLock
 from webapp import account, bringing, departures, review_commands
 
@@ -171,6 +173,8 @@ def test_it_is_destroyed_by_the_command_when_its_time_is_over_and_not_before(
         return review_commands.COMMANDS["evidence"](Namespace(**chosen), database, Path())
 
     assert say(destroy_expired=True, yes=True) == ["The time of no evidence is over."]
+    with pytest.raises(Conflict), database.transaction() as session:
+        adapters.destroy(session, UUID(adapter_id))
     assert grid.is_file()
     with database.transaction() as session:
         session.execute(text("ALTER TABLE adapter_lock DISABLE TRIGGER keep_evidence_lock"))
