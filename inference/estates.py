@@ -4,7 +4,8 @@ The jobs of the person are over by then, so that nothing here races with a worke
 does a bounded part in the caller's transaction and says how much; the caller goes on until nothing
 is left, which makes every verb safe to repeat after a crash. Whether somebody may do it was asked
 by the caller (`licensing.departures`). Refused pictures are not handed on, read out or erased: they
-are the reviewers' evidence. A generation with locked evidence keeps its prompt, too.
+are the reviewers' evidence. A generation with locked evidence keeps its prompt, too, and one that
+is said to show minors waits for the reviewer: it may be evidence.
 """
 
 import uuid
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from inference.events import Event
 from inference.generations import IN_FLIGHT, Generation, Picture
+from licensing.cases import MINORS, SHOWN, ReviewCase
 from licensing.evidence import EvidenceLock
 
 PART_MAX = 500  # generations in one transaction: its row locks last well below a second
@@ -99,6 +101,12 @@ def erase(session: Session, member_id: uuid.UUID) -> Erased:
             ~exists().where(
                 EvidenceLock.generation_id == Generation.id,
                 EvidenceLock.keep_until > func.clock_timestamp(),
+            ),
+            ~exists().where(
+                ReviewCase.generation_id == Generation.id,
+                ReviewCase.outcome.is_(None),
+                ReviewCase.category.in_(MINORS),
+                ReviewCase.kind.in_(SHOWN),
             ),
         )
         .limit(PART_MAX)

@@ -136,6 +136,31 @@ def test_no_verb_deletes_or_copies_it(bench: Bench) -> None:
     assert read(bench.work, case).generation_id == job.id
 
 
+def test_what_is_said_to_be_evidence_is_not_erased_before_somebody_has_looked(
+    bench: Bench,
+) -> None:
+    job = bench.work.finished()
+    (picture,) = job.pictures
+    told = {
+        "category": MINORS,
+        "link": f"/media/{picture.id}",
+        "statement": "This shows my child.",
+        "name": "A Parent",
+        "contact": "parent@example.org",
+        "truth": "true",
+    }
+    assert bench.work.running.browser().post("/report", data=told).status_code == 200
+    (case,) = open_cases(bench.work, "take_down")
+    studio, owner = bench.work.running.studio, bench.desks.team.owner
+    account.remove(studio, owner, bench.creator.id)
+    departures.erase(studio, owner, bench.creator.id)
+    assert studio.storage.path(picture.key or "").is_file()
+    grant(bench)
+    assert decide(bench.ask("reviewer"), case, "allow", reason="No child.").status_code == 200
+    departures.erase(studio, owner, bench.creator.id)
+    assert not studio.storage.path(picture.key or "").is_file()
+
+
 FORBIDDEN: tuple[Executable, ...] = (
     delete(Picture).where(Picture.index == 1),
     update(Picture).where(Picture.index == 1).values(refused=False),
