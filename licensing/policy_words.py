@@ -16,7 +16,7 @@ _SAME = {
     "intimate": "ncii",
 }
 # The policy's own page is headed "Minors"; in a sentence it has to say what about them.
-_NAMES = {"minors_sexual": "Sexual content with minors"}
+_NAMES = {"minors_sexual": "Sexual content with minors", KNOWN: "Known picture"}
 _PLAIN = "This is against the use policy of the studio."
 
 
@@ -65,4 +65,6 @@ def picture_sentence(category: str | None) -> str:
     """Say in one plain sentence why a picture of a category is held back."""
     if category in {None, "other"}:
         return "This picture is held back because it is against the use policy of the studio."
+    if category == KNOWN:
+        return "This picture is held back because it is a copy of one that nobody may make here."
     return f"This picture is held back because the use policy does not allow it: {name(category)}."

@@ -158,3 +158,10 @@ def test_words_are_no_markup(bench: Bench) -> None:
     ):
         assert "<script>alert" not in shown
         assert "<b>no" not in shown
+
+
+def test_a_copy_of_a_listed_picture_is_told_so_in_a_sentence(bench: Bench) -> None:
+    refused_picture(bench.work, "known")
+    told = words(bench.ask("creator").get("/refusals"))
+    assert "Known picture" in told
+    assert "a copy of one that nobody may make here" in told
