@@ -256,13 +256,15 @@ def withdraw(session: Session, family: str) -> list[str]:
 
 
 def is_kept(session: Session, sha256: str) -> bool:
-    """Whether any team still has the file on its shelf, or it is locked as evidence."""
+    """Whether a team has the file on its shelf, a reviewer has to judge it, or a lock keeps it."""
     query = (
         select(Adapter.id)
         .outerjoin(AdapterLock, AdapterLock.adapter_id == Adapter.id)
         .where(
             Adapter.sha256 == sha256,
-            Adapter.removed_at.is_(None) | (AdapterLock.keep_until > func.clock_timestamp()),
+            Adapter.removed_at.is_(None)
+            | (Adapter.judgement == "review")
+            | (AdapterLock.keep_until > func.clock_timestamp()),
         )
     )
     return session.scalar(query.limit(1)) is not None

@@ -132,6 +132,8 @@ def test_a_reviewer_s_decision_locks_what_the_filter_only_doubted(bench: Bench) 
     probe(bench.work, adapter_id, DOUBTED)
     (case,) = open_cases(bench.work, "adapter")
     assert lock_of(bench, case) is None
+    bench.ask("creator").post(f"/loras/{adapter_id}/remove")
+    assert file_of(bench).is_file(), "a reviewer has to judge it first"
     decide(bench.ask("reviewer"), case, "block", category="minors_sexual")
     assert lock_of(bench, case) is not None
     at = f"/review/cases/{case.id}"

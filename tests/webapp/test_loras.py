@@ -20,6 +20,7 @@ from licensing import abuse, api_keys
 from licensing.cases import ReviewCase
 from licensing.moderation import Verdict
 
+
 @pytest.fixture
 def work(stack: ExitStack, environ: dict[str, str]) -> Work:
     """A studio that has the pocket models' real weights beside it."""
