@@ -6,9 +6,9 @@ worker once a generation.
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import ClassVar
 
 from PIL.Image import Image
@@ -20,7 +20,8 @@ from inference.engine import Build, Cancelled
 from inference.generations import Generation
 from inference.lifecycle import Made
 from inference.process import WorkerProcess
-from inference.provenance.stamp import Origin, stamp
+from inference.provenance.papers import Papers
+from inference.provenance.stamp import Files, Origin, stamp
 from inference.request import picture_seed
 from inference.safety import ImageVerdict
 from inference.storage import Storage, picture_key, thumbnail_key
@@ -40,33 +41,54 @@ class StorageFailed(AtelierError):  # noqa: N818 - says what happened
     status: ClassVar[int] = 503
 
 
+def judge_and_stamp(
+    images: Sequence[Image],
+    judge: Callable[[Image], ImageVerdict],
+    origins: Sequence[Origin],
+    papers: Papers,
+) -> list[tuple[ImageVerdict, Files]]:
+    """What the filters say of each picture, and its files, made while they judge.
+
+    The refused ones get files too: a reviewer has to be able to judge the filter. Raises
+    `FilterUnavailable` and `PapersProblem`, after which nothing is kept.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        verdicts = [beside.submit(judge, image) for image in images]
+        files = [
+            stamp(image, origin, papers) for image, origin in zip(images, origins, strict=True)
+        ]
+        return [(verdict.result(), one) for verdict, one in zip(verdicts, files, strict=True)]
+
+
+def origins_of(claimed: Generation, build: Build) -> list[Origin]:
+    """Where each picture of a generation comes from."""
+    asked, model = claimed.asked, models.find(claimed.model)
+    seeds = [picture_seed(asked, index) for index in range(asked.images)]
+    return [Origin(model, str(claimed.id), seed, build, asked.adapters) for seed in seeds]
+
+
 def store(
-    process: WorkerProcess,
-    build: Build,
-    claimed: Generation,
-    judged: Sequence[tuple[Image, ImageVerdict]],
+    storage: Storage, claimed: Generation, judged: Sequence[tuple[ImageVerdict, Files]]
 ) -> list[Made]:
     """Write the pictures, each under a new id: a late attempt overwrites nothing.
 
-    The refused ones too: a reviewer has to be able to judge the filter. Raises `StorageFailed`.
+    Raises `StorageFailed`.
     """
     made: list[Made] = []
-    storage, model = process.storage, models.find(claimed.model)
-    for index, (image, verdict) in enumerate(judged):
-        seed = picture_seed(claimed.asked, index)
-        is_refused = verdict.action == "block"
-        made.append(Made(id=uuid.uuid4(), index=index, seed=seed, refused=is_refused))
-        origin = Origin(model, str(claimed.id), seed, build, adapters=claimed.asked.adapters)
-        files = stamp(image, origin, process.papers)
-        made[-1] = replace(
-            made[-1],
-            key=picture_key(made[-1].id),
-            thumbnail_key=thumbnail_key(made[-1].id),
+    for index, (verdict, files) in enumerate(judged):
+        picture_id = uuid.uuid4()
+        one = Made(
+            id=picture_id,
+            index=index,
+            seed=picture_seed(claimed.asked, index),
+            refused=verdict.action == "block",
+            key=picture_key(picture_id),
+            thumbnail_key=thumbnail_key(picture_id),
             sha256=hashlib.sha256(files.original).hexdigest(),
         )
+        made.append(one)
         try:
-            storage.put(picture_key(made[-1].id), files.original)
-            storage.put(thumbnail_key(made[-1].id), files.thumbnail)
+            put(storage, picture_id, files)
         except OSError as error:
             _discard(storage, made)
             raise StorageFailed(
@@ -74,6 +96,14 @@ def store(
                 "Nothing was charged; tell whoever runs the studio."
             ) from error
     return made
+
+
+def put(storage: Storage, picture_id: uuid.UUID, files: Files) -> None:
+    """Write both files at once: most of it is waiting for the disk. Raises `OSError`."""
+    with ThreadPoolExecutor(1) as beside:
+        small = beside.submit(storage.put, thumbnail_key(picture_id), files.thumbnail)
+        storage.put(picture_key(picture_id), files.original)
+        small.result()
 
 
 def deliver(

@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 
 from celery import Celery, signals
 from PIL.Image import Image
@@ -20,8 +21,8 @@ from sqlalchemy.orm import Session
 
 from inference import lifecycle, models, probe, prompt_step
 from inference.attempt import Attempt, persist
-from inference.delivery import deliver, store
-from inference.engine import Build, Cancelled, Conditioning, Latents, StepProgress
+from inference.delivery import deliver, judge_and_stamp, origins_of, store
+from inference.engine import Cancelled, Conditioning, Latents, StepProgress
 from inference.generations import RUNNING_MAX
 from inference.models import Model
 from inference.process import Tools, WorkerProcess
@@ -238,17 +239,18 @@ class Job:
         process, claimed, tools = self._process, self._claimed, self._process.tools()
         images = self._images or tools.engine.decode(self._latents)
         self._latents, self._images = [], None
-        verdicts = [
-            process.desk.judge(image, claimed.organisation_id, is_doubtful=self._is_doubtful)
-            for image in images
-        ]
-        build: Build = tools.engine.build
-        made = store(process, build, claimed, list(zip(images, verdicts, strict=True)))
+        organisation_id, is_doubtful = claimed.organisation_id, self._is_doubtful
+        judge = partial(
+            process.desk.judge, organisation_id=organisation_id, is_doubtful=is_doubtful
+        )
+        origins = origins_of(claimed, tools.engine.build)
+        judged = judge_and_stamp(images, judge, origins, process.papers)
+        made = store(process.storage, claimed, judged)
         self._attempt.flush()
         if not all(picture.refused for picture in made):
             saved = sum(not picture.refused for picture in made)
             self._attempt.note("saved", pictures=saved)
-        deliver(process, claimed, made, verdicts)
+        deliver(process, claimed, made, [verdict for verdict, _ in judged])
 
     def _end(self) -> None:
         """End the row by what a stage raised; nothing to do if none did."""

@@ -153,14 +153,26 @@ def _band() -> NDArray[np.bool_]:
 
 
 def _blur(plane: Plane, radius: int) -> Plane:
-    """The mean over a square of 2 x `radius` + 1, mirrored at the borders, by running sums."""
-    blurred: NDArray[np.float64] = plane.astype(np.float64)
+    """The mean over a square of 2 x `radius` + 1, mirrored at the borders."""
     for axis in (0, 1):
-        length, width = blurred.shape[axis], 2 * radius + 1
         margins = [(0, 0), (0, 0)]
-        margins[axis] = (radius + 1, radius)
-        mode = "reflect" if length > radius + 1 else "edge"
-        sums = np.cumsum(np.pad(blurred, margins, mode=mode), axis=axis)  # type: ignore[call-overload]
-        upper = np.take(sums, np.arange(width, width + length), axis=axis)
-        blurred = (upper - np.take(sums, np.arange(length), axis=axis)) / width
-    return blurred.astype(np.float32)
+        margins[axis] = (radius, radius)
+        mode = "reflect" if plane.shape[axis] > radius else "edge"
+        padded = np.pad(plane, margins, mode=mode)  # type: ignore[call-overload]
+        plane = _window_sums(padded if axis == 0 else padded.T, 2 * radius + 1)
+        plane = plane if axis == 0 else plane.T
+    return plane / np.float32((2 * radius + 1) ** 2)
+
+
+def _window_sums(rows: Plane, width: int) -> Plane:
+    """Sums of `width` neighbouring rows, from sums of 1, 2, 4 and more: few passes, and exact."""
+    count, start, size = len(rows) - width + 1, 0, 1
+    total = np.zeros_like(rows[:count])
+    while True:
+        if width & size:
+            total += rows[start : start + count]
+            start += size
+        if 2 * size > width:
+            return total
+        rows = rows[:-size] + rows[size:]
+        size *= 2
