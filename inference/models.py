@@ -16,7 +16,9 @@ _KREA_LICENCE = "Krea 2 Community License"
 _KREA_LICENCE_URL = "https://krea.ai/krea-2-licensing"
 _SIDE_STEP = 16  # see inference.request.SIDE_STEP
 _PIXELS_1K = 1024 * 1024
-_NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")  # there, and not empty, on hosts with a GPU
+# There, and not empty, on hosts with a GPU; containers may have the devices alone.
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")
+_DEVICES = Path("/dev")
 
 
 class ModelUnavailable(AtelierError):  # noqa: N818 - reads as the answer that it is
@@ -245,7 +247,8 @@ def problem(model: Model, weights_folder: Path) -> str | None:
 
 def has_gpu() -> bool:
     """Tell whether an NVIDIA driver serves a GPU here, without importing torch."""
-    return _NVIDIA_DRIVER.is_dir() and any(_NVIDIA_DRIVER.iterdir())
+    has_driver = _NVIDIA_DRIVER.is_dir() and any(_NVIDIA_DRIVER.iterdir())
+    return has_driver or any(_DEVICES.glob("nvidia[0-9]*"))
 
 
 def _hub_cache() -> Path:

@@ -6,7 +6,8 @@ from functools import partial
 import torch
 
 from inference.bench.timing import in_turns
-from inference.engine.transformer.block import FLOAT8, Float8Projection
+from inference.engine.transformer.block import Float8Projection
+from inference.engine.transformer.pointwise import FLOAT8
 
 GPU_SIDE, CPU_SIDE = 8192, 2048
 GPU_COPY_BYTES, CPU_COPY_BYTES = 4 * 2**30, 2**28
@@ -39,7 +40,7 @@ def ceilings() -> dict[str, float]:
 
 
 def _float8_product(left: torch.Tensor, right: torch.Tensor) -> Callable[[], object]:
-    weight = Float8Projection(right)
+    weight = Float8Projection(right, [len(right)])
     return partial(
         torch._scaled_mm,  # noqa: SLF001 - as the engine calls it
         left.to(FLOAT8),

@@ -5,6 +5,7 @@ diffusers, our engine and every process of a group get the same model. Text is c
 the pocket model's tokenizer, which uses Krea 2's template.
 """
 
+import shutil
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,9 +18,11 @@ from diffusers import (
     Krea2Pipeline,
     Krea2Transformer2DModel,
 )
+from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoTokenizer, Qwen3VLConfig, Qwen3VLModel
 
+from inference.engine.profile import Weights
 from inference.engine.text import TrimmedPipeline
 from inference.engine.transformer.build import Read
 from inference.engine.vae2d import PictureVae
@@ -100,22 +103,59 @@ def pipeline(tokenizer_and_scheduler: Path, device: torch.device) -> TrimmedPipe
         vae = PictureVae().to(torch.bfloat16)
     vae.requires_grad_(False)
     vae.flatten()
-    config = Qwen3VLConfig(text_config=TEXT, vision_config=VISION)
-    config.dtype = "bfloat16"
-    with device:
-        default = torch.get_default_dtype()
-        torch.set_default_dtype(torch.bfloat16)
-        text_encoder = Qwen3VLModel._from_config(config)  # noqa: SLF001 - initialises without a checkpoint
-        torch.set_default_dtype(default)
+    text_encoder = _text_encoder(device)
     text_encoder.visual = None
     return TrimmedPipeline(
         scheduler=_scheduler(tokenizer_and_scheduler),
         vae=vae,
-        text_encoder=text_encoder.requires_grad_(False).eval(),
+        text_encoder=text_encoder,
         tokenizer=AutoTokenizer.from_pretrained(tokenizer_and_scheduler / "tokenizer"),
         transformer=None,
         is_distilled=True,
     )
+
+
+def weights() -> Weights:
+    """How many numbers the parts have."""
+    with torch.device("meta"):
+        transformer = Krea2Transformer2DModel(**TRANSFORMER)
+        vae = AutoencoderKLQwenImage()
+    text_encoder = _text_encoder(torch.device("meta"))
+    blocks = _count(transformer.transformer_blocks)
+    return Weights(
+        blocks=blocks,
+        block_count=TRANSFORMER["num_layers"],
+        rest=_count(transformer) - blocks,
+        text_encoder=_count(text_encoder.language_model),
+        vae=_count(vae),
+    )
+
+
+def write(folder: Path, pocket: Path) -> None:
+    """Write a whole checkpoint (34 GB) as the hub has it; what has no weights is `pocket`'s.
+
+    Made on the card: there must be one.
+    """
+    device, dtype = torch.device("cuda"), torch.bfloat16
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("scheduler", "tokenizer"):
+        shutil.copytree(pocket / part, folder / part, dirs_exist_ok=True)
+    shutil.copy(pocket / "model_index.json", folder)
+    with torch.device("meta"):
+        shell = Krea2Transformer2DModel(**TRANSFORMER)
+    shell.save_config(folder / "transformer")
+    files: dict[str, list[str]] = {}
+    for name in shell.state_dict():
+        files.setdefault(
+            ".".join(name.split(".")[:2]) if name.startswith("tr") else "rest", []
+        ).append(name)
+    read = reader(TRANSFORMER, device, dtype)
+    for file, names in files.items():
+        tensors = {n: read(n).to(torch.float32 if "norm" in n else dtype).cpu() for n in names}
+        save_file(tensors, folder / "transformer" / f"{file}.safetensors")
+    _text_encoder(device).save_pretrained(folder / "text_encoder")
+    with device:
+        AutoencoderKLQwenImage().to(dtype).save_pretrained(folder / "vae")
 
 
 def stock_pipeline(parts: TrimmedPipeline, transformer: Krea2Transformer2DModel) -> Krea2Pipeline:
@@ -132,6 +172,21 @@ def stock_pipeline(parts: TrimmedPipeline, transformer: Krea2Transformer2DModel)
     )
     stock.set_progress_bar_config(disable=True)
     return stock
+
+
+def _text_encoder(device: torch.device) -> Qwen3VLModel:
+    config = Qwen3VLConfig(text_config=TEXT, vision_config=VISION)
+    config.dtype = "bfloat16"
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    with device:
+        encoder = Qwen3VLModel._from_config(config)  # noqa: SLF001 - initialises without a checkpoint
+    torch.set_default_dtype(default)
+    return encoder.requires_grad_(False).eval()
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _scheduler(folder: Path) -> FlowMatchEulerDiscreteScheduler:

@@ -11,7 +11,7 @@ All LoRAs of a request are stacked into one branch a projection: ranks side by s
 zeros to a power of two, strengths and alphas multiplied into the upper half in float32. The rank is
 a function of the request alone and LoRAs are stacked by their hashes, so neither the order in
 which they were named nor what was drawn before changes a byte. On a card the branches are
-tensors that stay: switching writes over them, so compiled code and recorded steps remain. A layer
+tensors that stay: switching writes over them, so recorded steps remain. A layer
 that no LoRA touches gets zeros, which costs its narrow products and keeps one recording for all.
 
 Layers outside the blocks (text fusion, time, the two ends) get the same by hooks, which are taken
@@ -30,9 +30,9 @@ from torch import nn
 from inference.adapters.plan import RANK_MAX
 from inference.adapters.refusal import AdapterRefused
 from inference.adapters.tensors import Adapter, Factors
-from inference.engine.transformer.block import Block
+from inference.engine.transformer.block import Float8Projection, Projection
 from inference.engine.transformer.graphs import Stepper
-from inference.engine.transformer.low_rank import BlockBranches, Branch, add_branch
+from inference.engine.transformer.low_rank import BlockBranches, Branch, add_to_linear
 
 RANK_MIN = 16  # narrower products are no faster
 SETS_MAX = 2  # ranks for which branches and recordings are kept; the longest unused goes first
@@ -102,7 +102,7 @@ class Branches:
             yield
 
     def nothing(self) -> Mix:
-        """A LoRA that adds nothing: to have compiled before the first one what they all need."""
+        """A LoRA that adds nothing: to make ready before the first what they all need."""
         layer, (outputs, inputs) = next(iter(self.layers.items()))
         factors = Factors(torch.zeros(1, inputs), torch.zeros(outputs, 1), 1.0)
         return [(Adapter("", {layer: factors}), 1.0)]
@@ -121,7 +121,8 @@ class Branches:
         found: dict[str, torch.Tensor] = {}
         for index, block in enumerate(self._transformer.blocks):
             for layer, (projection, part) in _PLACES.items():
-                parts = torch.split(_weight(block, projection), _parts(block, projection))
+                module = getattr(block, projection)
+                parts = torch.split(module.weight, module.parts)
                 found[f"transformer_blocks.{index}.{layer}"] = parts[part]
         return found | {name: module.weight for name, module in self._linears.items()}
 
@@ -150,23 +151,27 @@ class Branches:
     def _make(self, rank: int) -> BranchSet:
         """Zeros for every layer at `rank`."""
         transformer = self._transformer
+        zeros = partial(torch.zeros, device=transformer.device)
 
-        def branch(weight: torch.Tensor, parts: int = 1) -> Branch:
-            outputs, inputs = weight.shape
-            zeros = partial(torch.zeros, device=transformer.device, dtype=transformer.dtype)
-            return Branch(zeros(parts, rank, inputs), zeros(outputs, rank))
+        def beside(projection: Projection | Float8Projection) -> Branch:
+            outputs, inputs = projection.weight.shape
+            ranks = len(projection.parts) * rank
+            down = zeros(ranks, inputs, dtype=projection.weight.dtype)
+            up = zeros(outputs, ranks, dtype=transformer.dtype)
+            return Branch(down, up, rank, projection.columns)
+
+        def beside_linear(linear: nn.Linear) -> Branch:
+            typed = partial(zeros, dtype=transformer.dtype)
+            return Branch(typed(rank, linear.in_features), typed(linear.out_features, rank), rank)
 
         blocks, places = list[BlockBranches](), dict[str, Place]()
         for index, block in enumerate(transformer.blocks):
-            made = {
-                name: branch(_weight(block, name), len(_parts(block, name)))
-                for name in BlockBranches._fields
-            }
+            made = {name: beside(getattr(block, name)) for name in BlockBranches._fields}
             blocks.append(BlockBranches(**made))
             for layer, (name, part) in _PLACES.items():
-                begins = sum(_parts(block, name)[:part])
+                begins = sum(getattr(block, name).parts[:part])
                 places[f"transformer_blocks.{index}.{layer}"] = made[name], part, begins
-        rest = {name: branch(module.weight) for name, module in self._linears.items()}
+        rest = {name: beside_linear(linear) for name, linear in self._linears.items()}
         return BranchSet(blocks, rest, places | {name: (b, 0, 0) for name, b in rest.items()})
 
     def _write(self, made: BranchSet, mix: Mix) -> None:
@@ -175,8 +180,7 @@ class Branches:
             return
         made.holds = ()  # until all is written: an error on the way must not be taken for it
         for branch, _, _ in made.places.values():
-            branch.down.zero_()
-            branch.up.zero_()
+            branch.clear()
         for layer, (branch, part, begins) in made.places.items():
             first = 0
             for adapter, strength in mix:
@@ -189,29 +193,15 @@ class Branches:
 
 def _copy(factors: Factors, strength: float, branch: Branch, place: tuple[int, int, int]) -> None:
     """Write one LoRA's halves: to which part, from which row of `up` and which rank on."""
-    part, begins, first = place
-    device, rank = branch.down.device, factors.rank
-    branch.down[part, first : first + rank].copy_(factors.down.to(device, non_blocking=True))
+    device = branch.down.device
+    down = factors.down.to(device, non_blocking=True)
     up = factors.up.to(device, non_blocking=True).float() * (factors.scale * strength)
-    branch.up[begins : begins + len(up), first : first + rank].copy_(up)
+    branch.write(down, up, place)
 
 
 def _attach(linear: nn.Linear, branch: Branch) -> "torch.utils.hooks.RemovableHandle":
     def add(_module: nn.Module, given: tuple[torch.Tensor], out: torch.Tensor) -> torch.Tensor:
-        return add_branch(out, given[0], branch, [out.shape[-1]])
+        add_to_linear(out, given[0], branch)
+        return out
 
     return linear.register_forward_hook(add)
-
-
-def _weight(block: nn.Module, projection: str) -> torch.Tensor:
-    weight: torch.Tensor = getattr(block, projection).weight
-    return weight
-
-
-def _parts(block: nn.Module, projection: str) -> list[int]:
-    """The widths that a projection fuses."""
-    assert isinstance(block, Block)
-    if projection == "attention_in":
-        return block.shape.attention_parts
-    outputs = _weight(block, projection).shape[0]
-    return [outputs // 2] * 2 if projection == "feed_in" else [outputs]

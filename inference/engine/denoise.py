@@ -1,10 +1,13 @@
 """The denoising loop: noise, Euler steps on Krea's schedule, and what happens between two steps.
 
 It replaces the loop of `Krea2Pipeline.__call__`, which evaluates per step what is constant and
-waits for the host in between. On a GPU the host stays one step ahead: step i + 1 is started before
-step i is reported, so the card never waits for a preview, and a cancellation is met within a step.
+waits for the host in between. On a GPU the host stays ahead: step i + 1 is started before step i
+ends, so the card never waits for a report or a preview. It is started as late as that allows: what
+the card was given it finishes, and a cancellation should be met within the step that runs.
 """
 
+import copy
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +23,8 @@ from inference.engine.transformer.model import Prepared, Times
 DISTILLED_SHIFT = 1.15  # Krea's fixed shift of a distilled checkpoint
 PIXELS_A_TOKEN = 16
 PIXELS_A_LATENT = 8
+# A step is started this long before the one that runs should end, besides twice its own start.
+LEAD_SECONDS = 0.008
 
 
 class Step(Protocol):
@@ -42,6 +47,7 @@ class Schedule:
         cls, scheduler: FlowMatchEulerDiscreteScheduler, steps: int, tokens: int, *, distilled: bool
     ) -> "Schedule":
         """The schedule of diffusers' pipeline for a picture of `tokens`."""
+        scheduler = copy.copy(scheduler)  # two stages may ask at once
         config = scheduler.config
         shift = DISTILLED_SHIFT
         if not distilled:
@@ -103,9 +109,12 @@ def denoise(
     called when the step should be reported. What they raise ends the work and comes out unchanged.
     """
     report: Callable[[], None] | None = None
-    on_card = latents.device.type == "cuda"
+    pace = Pace() if latents.device.type == "cuda" else None
     for index in range(len(sigmas) - 1):
+        if pace is not None:
+            pace.wait()
         before()
+        began = time.perf_counter()
         velocity = step(latents, guided.prompt, times, index)
         if guided.empty is not None:
             against = step(latents, guided.empty, times, index)
@@ -114,16 +123,44 @@ def denoise(
         delta = float(sigmas[index + 1] - sigmas[index])
         latents = (latents.float() + delta * velocity).to(velocity.dtype)
         clean = latents - float(sigmas[index + 1]) * velocity
-        following = passed(Passed(index, clean[0], _marker(on_card=on_card)))
+        marker = _marker(on_card=pace is not None)
+        following = passed(Passed(index, clean[0], marker))
+        if pace is None:
+            following()
+            continue
+        pace.started(time.perf_counter() - began)
         if report is not None:
             report()
+            pace.ended()
         report = following
-        if not on_card:
-            report()
-            report = None
     if report is not None:
         report()
     return latents
+
+
+class Pace:
+    """When to start the next step on a card that works on the one before."""
+
+    def __init__(self) -> None:
+        """Know nothing: the first three steps are started at once."""
+        self._starting = 0.0  # seconds that starting a step took
+        self._ends: list[float] = []  # when the steps that were reported had ended
+
+    def started(self, seconds: float) -> None:
+        """Starting a step took so long."""
+        self._starting = seconds
+
+    def ended(self) -> None:
+        """A step has just ended, and the next one runs."""
+        self._ends.append(time.perf_counter())
+
+    def wait(self) -> None:
+        """Return when it is time to start the next."""
+        if len(self._ends) < 2:  # noqa: PLR2004 - an interval has two ends
+            return
+        step_seconds = self._ends[-1] - self._ends[-2]
+        until = self._ends[-1] + step_seconds - 2 * self._starting - LEAD_SECONDS
+        time.sleep(max(0.0, until - time.perf_counter()))
 
 
 def _marker(*, on_card: bool) -> Callable[[], None]:

@@ -10,68 +10,29 @@ Encoding and decoding have streams of their own and end with nothing left to do 
 tensor may be handed from stage to stage and thread to thread.
 """
 
-import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from threading import Lock
 
-import torch
 from PIL.Image import Image
 
 from inference import models
 from inference.adapters.kept import KeptAdapters
-from inference.engine import (
-    Build,
-    Cancelled,
-    Conditioning,
-    Latents,
-    OutOfMemory,
-    RenderFailed,
-    StepProgress,
-)
-from inference.engine.branches import Branches, Mix
-from inference.engine.compiling import has_compiler, keep_compiled
-from inference.engine.denoise import Guided, Passed, Schedule, denoise, noise
-from inference.engine.device import Device, free, memory_errors_explained, pick, profile_for
-from inference.engine.ends import picture, text_states, working_on
-from inference.engine.load import build_of, load_pipeline, load_transformer, measure
-from inference.engine.preview import Preview, fit
-from inference.engine.profile import Choice, Profile
-from inference.engine.text import TrimmedPipeline
+from inference.engine import Build, Cancelled, Conditioning, Latents, OutOfMemory, StepProgress
+from inference.engine.branches import Mix
+from inference.engine.compiling import keep_compiled
+from inference.engine.device import free, memory_errors_explained, pick, profile_for
+from inference.engine.ends import picture, working_on
+from inference.engine.load import measure
+from inference.engine.loaded import Loaded, assemble
+from inference.engine.profile import Choice
+from inference.engine.steps import Watch, prepare, take_steps
 from inference.engine.text_cache import TextCache
-from inference.engine.transformer.graphs import Stepper
-from inference.engine.transformer.model import Times, Transformer
 from inference.models import Model, ModelUnavailable
-from inference.request import GenerationRequest, picture_seed
+from inference.request import GenerationRequest
 
-PATCH = 16  # pixels a token
 WARM_UP_PROMPT = "a picture"
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """One model in memory."""
-
-    model: Model
-    device: Device
-    profile: Profile
-    pipeline: TrimmedPipeline
-    stepper: Stepper
-    branches: Branches
-    preview: Preview
-    build: Build
-    alone: AbstractContextManager[bool]  # held by what must not run while a step is recorded
-    encoding: torch.cuda.Stream | None
-    decoding: torch.cuda.Stream | None
-
-    def text_states(self, prompt: str) -> torch.Tensor:
-        """The tapped hidden states (1, L, taps, width) of a prompt."""
-        return text_states(self.pipeline, torch.device(self.device.kind), prompt)
 
 
 class PipelineEngine:
@@ -116,10 +77,7 @@ class PipelineEngine:
         """
         if self._loaded is not None and self._loaded.model == model:
             return
-        if self._loaded is not None:
-            if self._loaded.device.kind == "cuda":
-                torch.compiler.reset()  # what was compiled for it may hold on to its weights
-            self._loaded = None  # two large models would not fit side by side
+        self._loaded = None  # two large models would not fit side by side
         self.texts.clear()
         self._adapters.clear()
         free()
@@ -156,10 +114,12 @@ class PipelineEngine:
                     self.texts.get(model.id, prompt, partial(loaded.text_states, prompt))
                     for prompt in prompts
                 ]
+                # LoRAs change what is made of the text, and are not there before the steps.
+                ready = None if request.adapters else prepare(loaded.ends, states, request, loaded)
         except OutOfMemory:
             self.texts.clear()
             raise
-        return Conditioning(states)
+        return Conditioning((states, ready))
 
     def denoise(
         self,
@@ -175,7 +135,7 @@ class PipelineEngine:
         comes out, the next call draws as if this one had not been.
         """
         loaded = self._of(model)
-        watch = _Watch(request, loaded, on_step, cancelled)
+        watch = Watch(request, loaded, on_step, cancelled)
         mix = self._mix(request, loaded)
         size = f"{request.width} x {request.height}"
         try:
@@ -183,7 +143,7 @@ class PipelineEngine:
                 memory_errors_explained(f"A picture of {size} by {model.name}"),
                 loaded.branches.applied(mix),
             ):
-                return _denoise(conditioning, request, watch)
+                return take_steps(conditioning, request, watch)
         except OutOfMemory:
             loaded.branches.forget()
             loaded.stepper.forget()  # recordings hold gigabytes; the next job may need them
@@ -231,13 +191,7 @@ class PipelineEngine:
         report(f"Preparing {model.name} for {loaded.device.name}; once after an update.")
         side = model.side_default
         request = GenerationRequest(WARM_UP_PROMPT, model.id, side, side, images=1, seed=0)
-        try:
-            self._rehearse(request, loaded)
-        except RuntimeError:  # the compiler, or what it compiled; a lack of memory has its own name
-            _log.exception("Compiled blocks do not run here; the plain ones are used.")
-            report(f"{model.name} runs without compiled kernels here, and slower.")
-            loaded.stepper.transformer.forget_compiled()
-            self._rehearse(request, loaded)
+        self._rehearse(request, loaded)
 
     def _rehearse(self, request: GenerationRequest, loaded: Loaded) -> None:
         """Draw without LoRAs, and if there may be any, through branches that add nothing."""
@@ -251,102 +205,3 @@ class PipelineEngine:
                 loaded.branches.applied(loaded.branches.nothing()),
             ):
                 draw()
-
-
-def assemble(model: Model, folder: Path, device: Device, profile: Profile) -> Loaded:
-    """Read the checkpoint in `folder` and make it ready to draw. Raises ModelUnavailable."""
-    transformer = load_transformer(folder, device, profile)
-    pipeline = load_pipeline(folder, device, profile)
-    return make_ready(model, device, profile, transformer, pipeline)
-
-
-def make_ready(
-    model: Model,
-    device: Device,
-    profile: Profile,
-    transformer: Transformer,
-    pipeline: TrimmedPipeline,
-) -> Loaded:
-    """Put loaded parts together; on a GPU the blocks are compiled when they first run."""
-    on_card = device.kind == "cuda"
-    alone = Lock()
-    if on_card and has_compiler():
-        transformer.compile_blocks()
-    records = on_card and profile.resident_blocks is None
-    stepper = Stepper(transformer, records=records, alone=alone)
-    return Loaded(
-        model=model,
-        device=device,
-        profile=profile,
-        pipeline=pipeline,
-        stepper=stepper,
-        branches=Branches(stepper),
-        preview=fit(pipeline.vae),
-        build=build_of(device, profile),
-        alone=alone,
-        encoding=torch.cuda.Stream() if on_card else None,  # type: ignore[no-untyped-call]
-        decoding=torch.cuda.Stream() if on_card else None,  # type: ignore[no-untyped-call]
-    )
-
-
-@torch.no_grad()
-def _denoise(
-    conditioning: Conditioning, request: GenerationRequest, watch: "_Watch"
-) -> list[Latents]:
-    watch.stop_if_cancelled()
-    loaded = watch.loaded
-    transformer, model = loaded.stepper.transformer, loaded.model
-    grid = request.height // PATCH, request.width // PATCH
-    prompts = [transformer.prepare(states, grid) for states in conditioning.tensors]
-    guided = Guided(prompts[0], prompts[1] if model.guidance > 0 else None, model.guidance)
-    schedule = Schedule.of(
-        loaded.pipeline.scheduler,
-        model.steps,
-        grid[0] * grid[1],
-        distilled=loaded.pipeline.config.is_distilled,
-    )
-    times: Times = transformer.times(schedule.moments)
-    done = []
-    for index in range(request.images):
-        latents = denoise(
-            loaded.stepper,
-            noise(picture_seed(request, index), request.width, request.height, prompts[0]),
-            guided,
-            times,
-            schedule.sigmas,
-            passed=partial(watch.passed, index),
-            before=watch.stop_if_cancelled,
-        )
-        if not bool(latents.isfinite().all()):
-            raise RenderFailed("The model made no picture of this prompt: try another seed.")
-        done.append(Latents(latents[0], request.width, request.height))
-    watch.stop_if_cancelled()
-    return done
-
-
-@dataclass(frozen=True)
-class _Watch:
-    """What happens between two steps: look for a cancellation, report, offer a preview."""
-
-    request: GenerationRequest
-    loaded: Loaded
-    on_step: Callable[[StepProgress], None]
-    cancelled: Callable[[], bool]
-
-    def stop_if_cancelled(self) -> None:
-        if self.cancelled():
-            raise Cancelled
-
-    def passed(self, picture: int, step: Passed) -> Callable[[], None]:
-        """What to do once `step` of picture number `picture` is done."""
-        steps = self.loaded.model.steps
-        rows, columns = self.request.height // PATCH, self.request.width // PATCH
-
-        def report() -> None:
-            step.done()
-            self.stop_if_cancelled()
-            preview = partial(self.loaded.preview.webp, step.clean, rows, columns)
-            done = picture * steps + step.index + 1
-            self.on_step(StepProgress(done, self.request.images * steps, preview, picture))
-
-        return report

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from diffusers import Krea2Pipeline
 
+from inference.engine.qwen import tapped_states
+
 
 class TrimmedPipeline(Krea2Pipeline):  # type: ignore[misc] # diffusers is untyped
     """Krea2Pipeline whose text is as long as the longest prompt of the call, and no longer."""
@@ -41,17 +43,16 @@ class TrimmedPipeline(Krea2Pipeline):  # type: ignore[misc] # diffusers is untyp
         suffix = self.tokenizer(
             [self.prompt_template_encode_suffix] * len(prompts), return_tensors="pt"
         )
-        ids = torch.cat([body.input_ids, suffix.input_ids], dim=1).to(device)
+        ids = torch.cat([body.input_ids, suffix.input_ids], dim=1)
         mask = torch.cat([body.attention_mask, suffix.attention_mask], dim=1).bool()
         positions = (mask.long().cumsum(dim=-1) - 1).clamp(min=0)
-        states = self.text_encoder(
-            input_ids=ids,
-            attention_mask=None if bool(mask.all()) else mask.to(device),
-            position_ids=positions.expand(3, -1, -1).to(device),
-            output_hidden_states=True,
-            use_cache=False,
-        ).hidden_states
-        taps = torch.stack([states[i] for i in self.text_encoder_select_layers], dim=2)
+        taps = tapped_states(
+            self.text_encoder.language_model,
+            ids.to(device),
+            mask,
+            positions.to(device),
+            self.text_encoder_select_layers,
+        )
         return taps[:, dropped:], mask[:, dropped:].to(device)
 
     def encode_prompt(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor | None]:

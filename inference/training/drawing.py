@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import Krea2Pipeline
+from diffusers import ConfigMixin, Krea2Pipeline, ModelMixin
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from inference.engine.transformer.build import build, read_config, reader_of
 from inference.engine.vae2d import PictureVae
 
 Bytes = NDArray[np.uint8]
@@ -48,7 +49,7 @@ class Row:
     steps: int
     prompts: str = "main"  # "main": one and two subjects in Raw's styles; "line": the LoRA's style
     strength: float | None = None  # of the LoRA; None = not loaded
-    change: str = ""  # "bf16", "int8", "fp8" or "fused"
+    change: str = ""  # "bf16", "int8", "fp8", "engine-fp8" or "fused"
     diverse: bool = False  # also measure diversity over seeds
     width: int = SIDE_PX
     height: int = SIDE_PX
@@ -72,6 +73,7 @@ ROWS = (
     Row("turbo-8-bf16", "pocket-turbo", 8, change="bf16"),
     Row("turbo-8-int8", "pocket-turbo", 8, change="int8"),
     Row("turbo-8-fp8", "pocket-turbo", 8, change="fp8"),
+    Row("turbo-8-engine-fp8", "pocket-turbo", 8, change="engine-fp8"),
     *(
         Row(f"{name}-{width}x{height}", weights, steps, width=width, height=height)
         for name, weights, steps, sizes in (
@@ -90,13 +92,14 @@ TWINS = {
     "turbo-8-bf16": "turbo-8",
     "turbo-8-int8": "turbo-8",
     "turbo-8-fp8": "turbo-8",
+    "turbo-8-engine-fp8": "turbo-8-bf16",
     "turbo-8-lora-1-fused": "turbo-8-lora-1",
 }
 
 
 def open_pipeline(row: Row, model: Path, device: torch.device) -> Any:
     """Load the row's checkpoint folder and change it as the row says."""
-    dtype = torch.bfloat16 if row.change == "bf16" else torch.float32
+    dtype = torch.bfloat16 if row.change in {"bf16", "engine-fp8"} else torch.float32
     pipe = Krea2Pipeline.from_pretrained(model / row.weights, dtype=dtype)
     if device.type == "cpu":
         # The same function of a single picture, three times as fast here.
@@ -110,11 +113,45 @@ def open_pipeline(row: Row, model: Path, device: torch.device) -> Any:
         pipe.unload_lora_weights()
     if row.change in {"int8", "fp8"}:
         round_weights(pipe.transformer, row.change)
+    if row.change == "engine-fp8":
+        pipe.transformer = EngineTransformer(model / row.weights / "transformer", device)
     pipe.set_progress_bar_config(disable=True)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
     return pipe.to(device)
+
+
+class EngineTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc] # diffusers is untyped
+    """The serving engine's 8-bit transformer in the pipeline's place: products and attention."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        super().__init__()
+        config, read = read_config(folder), reader_of(folder, device)
+        self.register_to_config(**config)
+        self.ours = build(config, read, torch.bfloat16, "float8")
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        timestep: Tensor,
+        position_ids: Tensor,
+        encoder_attention_mask: Tensor | None = None,
+        **_: object,
+    ) -> tuple[Tensor]:
+        """Velocities (B, N, channels), one picture after the other, as the engine draws them."""
+        tokens = hidden_states.shape[1]
+        rows = int(position_ids[-tokens:, 1].max()) + 1
+        velocities = []
+        for index, latents in enumerate(hidden_states):
+            states = encoder_hidden_states[index]
+            if encoder_attention_mask is not None:
+                states = states[encoder_attention_mask[index].bool()]
+            prepared = self.ours.prepare(states[None], (rows, tokens // rows))
+            times = self.ours.times(timestep[index : index + 1])
+            velocities.append(self.ours.step(latents[None], prepared, times, 0))
+        return (torch.cat(velocities),)
 
 
 @torch.no_grad()

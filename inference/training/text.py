@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Qwen2Tokenizer, Qwen3VLModel
 
+from inference.engine.qwen import finish, project
 from inference.training.tokenizer import PREFIX, SUFFIX
 
 # The text encoder's layers whose outputs the transformer reads: the pipeline's default.
@@ -82,13 +83,13 @@ def encode_layer(
     """One Qwen3-VL layer on the prefix (1, P, D) and the captions (B, L, D) that follow it."""
     batch, before = tail.shape[0], head.shape[1]
     cos, sin = rope
-    first = _project(layer, head, cos[:, :before], sin[:, :before])
-    rest = _project(layer, tail, cos[:, before:], sin[:, before:])
+    first = project(layer, head, (cos[:, :before], sin[:, :before]))
+    rest = project(layer, tail, (cos[:, before:], sin[:, before:]))
     query, key, value = first
     attended = functional.scaled_dot_product_attention(
         query, key, value, is_causal=True, enable_gqa=True
     )
-    head = _finish(layer, head, attended)
+    head = finish(layer, head, attended)
     key, value = (
         torch.cat([ours.expand(batch, -1, -1, -1), theirs], dim=2)
         for ours, theirs in zip(first[1:], rest[1:], strict=True)
@@ -100,26 +101,4 @@ def encode_layer(
         value.repeat_interleave(groups, dim=1),
         attn_mask=seen,
     )
-    return head, _finish(layer, tail, attended)
-
-
-def _project(layer: Any, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    attention = layer.self_attn
-    normed = layer.input_layernorm(x)
-    shape = (*x.shape[:2], -1, attention.head_dim)
-    query = attention.q_norm(attention.q_proj(normed).view(shape)).transpose(1, 2)
-    key = attention.k_norm(attention.k_proj(normed).view(shape)).transpose(1, 2)
-    value = attention.v_proj(normed).view(shape).transpose(1, 2)
-    rotated = [_rotate(part, cos[:, None], sin[:, None]).to(value.dtype) for part in (query, key)]
-    return rotated[0], rotated[1], value
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    left, right = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-right, left], dim=-1) * sin
-
-
-def _finish(layer: Any, x: Tensor, attended: Tensor) -> Tensor:
-    x = x + layer.self_attn.o_proj(attended.transpose(1, 2).flatten(2))
-    out: Tensor = x + layer.mlp(layer.post_attention_layernorm(x))
-    return out
+    return head, finish(layer, tail, attended)

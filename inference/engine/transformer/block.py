@@ -3,10 +3,10 @@
 Same function as diffusers' Krea2TransformerBlock. Query, key, value and gate are one matrix
 product, gate and up of the feed-forward another: one reading of the activations each, and shapes
 that fill the card. What the time says to all blocks and the rotary table are made once for a
-request. No argument may be a view of a larger tensor: compiled code would be made anew for each.
+request.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,8 @@ from torch import nn
 from torch.nn import functional
 
 from inference.engine.transformer.attention import Attend
-from inference.engine.transformer.low_rank import NO_BRANCHES, BlockBranches, add_branch
-
-FLOAT8 = torch.float8_e4m3fn
-FLOAT8_MAX = torch.finfo(FLOAT8).max
-SCALE_MIN = 1e-12  # of a row of zeros, which must not be divided by zero
+from inference.engine.transformer.low_rank import NO_BRANCHES, BlockBranches, Branch
+from inference.engine.transformer.pointwise import Pointwise, Product, Rows, to_float8
 
 
 @dataclass(frozen=True)
@@ -47,53 +44,62 @@ class Shape:
 
 
 class Projection(nn.Module):
-    """A matrix product without bias; `weight` is (out, in)."""
+    """A matrix product without bias; `weight` is (out, in), of fused parts with these widths."""
 
-    def __init__(self, weight: torch.Tensor) -> None:
+    columns: torch.Tensor | None = None  # scales of the outputs
+
+    def __init__(self, weight: torch.Tensor, parts: Sequence[int]) -> None:
         """Keep `weight` in its own precision."""
         super().__init__()
         self.weight = nn.Parameter(weight, requires_grad=False)
+        self.parts = list(parts)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.linear(x, self.weight)
+    def forward(self, rows: Rows, branch: Branch | None) -> Product:
+        """What becomes of `rows` (R, in), with what LoRAs add."""
+        product = functional.linear(rows.values, self.weight)
+        if branch is not None:
+            product.addmm_(functional.linear(rows.values, branch.down), branch.up.t())
+        return Product(product)
 
 
 class Float8Projection(nn.Module):
-    """A matrix product of 8-bit floats with one scale a row: of weights at load, of `x` each time.
+    """A matrix product of 8-bit floats with one scale a row: of weights at load, of rows each time.
 
-    The rows of `x` are scaled by their largest value when they are met, so nothing is calibrated
-    and a picture does not depend on its company. Compiled, the scaling is part of the kernel that
-    made `x`, and taking the scales out again part of the one that reads the product: torch's matrix
-    kernels for scales of rows are slower, and a float of 16 bits loses nothing by being scaled
-    later. It replaces torchao's Float8DynamicActivationFloat8WeightConfig: a dozen lines instead of
-    a tensor subclass through compile.
+    The rows are scaled by their largest value when they are made, so nothing is calibrated and a
+    picture does not depend on its company. It replaces torchao's
+    Float8DynamicActivationFloat8WeightConfig: a dozen lines instead of a tensor subclass.
     """
 
-    def __init__(self, weight: torch.Tensor) -> None:
+    def __init__(self, weight: torch.Tensor, parts: Sequence[int]) -> None:
         """Round `weight` (out, in) to 8 bits, with a scale for each of its rows."""
         super().__init__()
-        scale = _scale(weight)
-        rounded = (weight.float() / scale).clamp(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8)
+        rounded, scale = to_float8(weight)
         self.weight = nn.Parameter(rounded, requires_grad=False)
-        self.scale = nn.Parameter(scale.flatten(), requires_grad=False)
+        self.columns = nn.Parameter(scale.flatten(), requires_grad=False)
         self.one = nn.Parameter(torch.ones((), device=weight.device), requires_grad=False)
+        self.dtype = weight.dtype
+        self.parts = list(parts)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        rows = x.flatten(0, -2)
-        scale = _scale(rows)
-        rounded = (rows.float() / scale).clamp(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8)
+    def forward(self, rows: Rows, branch: Branch | None) -> Product:
+        """What becomes of `rows` (R, in), with what LoRAs add; not scaled yet."""
+        product = self._multiply(rows.values, self.weight)
+        if branch is not None:
+            product.addmm_(self._multiply(rows.values, branch.down), branch.up.t())
+        return Product(product, rows.scale, self.columns)
+
+    def _multiply(self, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         product: torch.Tensor = torch._scaled_mm(  # noqa: SLF001 - torch's only call for it
-            rounded,
-            self.weight.t(),
+            rows,
+            weight.t(),
             scale_a=self.one,
             scale_b=self.one,
-            out_dtype=x.dtype,
+            out_dtype=self.dtype,
             use_fast_accum=True,
         )
-        return (product * scale * self.scale).to(x.dtype).view(*x.shape[:-1], -1)
+        return product
 
 
-Project = Callable[[torch.Tensor], nn.Module]
+Project = Callable[[torch.Tensor, Sequence[int]], Projection | Float8Projection]
 PROJECTIONS: Mapping[str, Project] = {"plain": Projection, "float8": Float8Projection}
 
 
@@ -101,33 +107,40 @@ class Block(nn.Module):
     """Pre-norm attention with an output gate, then SwiGLU; both modulated by the time."""
 
     def __init__(
-        self, shape: Shape, read: Callable[[str], torch.Tensor], project: Project, attend: Attend
+        self,
+        shape: Shape,
+        read: Callable[[str], torch.Tensor],
+        project: Project,
+        attend: Attend,
+        pointwise: Pointwise,
     ) -> None:
         """Take the tensors that `read` gives for diffusers' names within the block."""
         super().__init__()
         self.shape = shape
         self.attend = attend
+        self.pointwise = pointwise
         # Norms scale by 1 + weight, in float32 as the checkpoint format asks.
         self.table = nn.Parameter(read("scale_shift_table"), requires_grad=False)
         self.norm1 = _norm_scale(read("norm1.weight"))
         self.norm2 = _norm_scale(read("norm2.weight"))
         self.norm_q = _norm_scale(read("attn.norm_q.weight"))
         self.norm_k = _norm_scale(read("attn.norm_k.weight"))
-        self.attention_in = project(
-            torch.cat([read(f"attn.to_{part}.weight") for part in ("q", "k", "v", "gate")])
-        )
-        self.attention_out = project(read("attn.to_out.0.weight"))
-        self.feed_in = project(torch.cat([read("ff.gate.weight"), read("ff.up.weight")]))
-        self.feed_out = project(read("ff.down.weight"))
+
+        def fuse(*names: str) -> Projection | Float8Projection:
+            weights = [read(f"{name}.weight") for name in names]
+            return project(torch.cat(weights), [len(weight) for weight in weights])
+
+        self.attention_in = fuse(*(f"attn.to_{part}" for part in ("q", "k", "v", "gate")))
+        self.attention_out = fuse("attn.to_out.0")
+        self.feed_in = fuse("ff.gate", "ff.up")
+        self.feed_out = fuse("ff.down")
 
     def forward(
         self,
         x: torch.Tensor,
         shared: torch.Tensor,
-        cos: torch.Tensor,
-        sin: torch.Tensor,
+        table: tuple[torch.Tensor, torch.Tensor],
         tokens: int,
-        *,
         branches: BlockBranches = NO_BRANCHES,
     ) -> torch.Tensor:
         """`x` (B, S, width), the time's `shared` (6, width), rotary table (S, head_dim / 2) twice.
@@ -135,61 +148,35 @@ class Block(nn.Module):
         `tokens` is S, or the rows of all processes together if `x` is only this one's share;
         `branches` is what LoRAs add.
         """
-        modulation = shared + self.table
-        prescale, preshift, pregate, postscale, postshift, postgate = modulation.unbind(0)
-        normed = self._norm(x, self.norm1)
-        modulated = (1.0 + prescale) * normed + preshift
-        x = x + pregate * self._attention(modulated, (cos, sin), tokens, branches)
-        normed = self._norm(x, self.norm2)
-        out: torch.Tensor = x + postgate * self._feed(
-            (1.0 + postscale) * normed + postshift, branches
+        between = self.pointwise
+        prescale, preshift, pregate, postscale, postshift, postgate = (shared + self.table).unbind()
+        residual = x.flatten(0, 1)
+        rows = between.modulated(residual, self.norm1, (prescale, preshift))
+        fused = self.attention_in(rows, branches.attention_in)
+        mixed = self._attend(fused, table, len(x), tokens)
+        product = self.attention_out(between.gated(mixed, fused), branches.attention_out)
+        residual, rows = between.added_and_modulated(
+            residual, product, pregate, self.norm2, (postscale, postshift)
         )
-        return out
+        inner = between.swiglu(self.feed_in(rows, branches.feed_in))
+        product = self.feed_out(inner, branches.feed_out)
+        return between.added(residual, product, postgate).view(x.shape)
 
-    def _attention(
-        self,
-        x: torch.Tensor,
-        table: tuple[torch.Tensor, torch.Tensor],
-        tokens: int,
-        branches: BlockBranches,
+    def _attend(
+        self, fused: Product, table: tuple[torch.Tensor, torch.Tensor], pictures: int, tokens: int
     ) -> torch.Tensor:
-        widths = self.shape.attention_parts
-        fused = add_branch(self.attention_in(x), x, branches.attention_in, widths)
-        parts = torch.split(fused, widths, dim=-1)
-        rows = x.shape[:-1]
-        query, key, value = (p.reshape(*rows, -1, self.shape.head_dim) for p in parts[:3])
-        query = rotate(self._norm(query, self.norm_q), *table)
-        key = rotate(self._norm(key, self.norm_k), *table)
-        mixed = self.attend(query, key, value, tokens).flatten(2)
-        gated = mixed * torch.sigmoid(parts[3])
-        return add_branch(
-            self.attention_out(gated), gated, branches.attention_out, [self.shape.width]
+        """Attention's answer (R, width)."""
+        query, key, value = (
+            part.view(pictures, -1, *part.shape[1:])
+            for part in self.pointwise.heads(
+                fused,
+                (self.shape.attention_parts[0], self.shape.attention_parts[1]),
+                (self.norm_q, self.norm_k),
+                table,
+            )
         )
-
-    def _feed(self, x: torch.Tensor, branches: BlockBranches) -> torch.Tensor:
-        fused = self.feed_in(x)
-        half = fused.shape[-1] // 2
-        gate, up = add_branch(fused, x, branches.feed_in, [half, half]).chunk(2, dim=-1)
-        inner = functional.silu(gate) * up
-        return add_branch(self.feed_out(inner), inner, branches.feed_out, [self.shape.width])
-
-    def _norm(self, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        wide = functional.rms_norm(x.float(), scale.shape, scale, self.shape.eps)
-        return wide.to(x.dtype)
-
-
-def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Turn neighbouring pairs of (B, S, heads, head_dim) by angles of (S, head_dim / 2)."""
-    even, odd = x.float().reshape(*x.shape[:-1], -1, 2).unbind(-1)
-    cos, sin = cos[:, None], sin[:, None]
-    turned = torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1)
-    return turned.flatten(-2).to(x.dtype)
+        return self.attend(query, key, value, tokens).flatten(2).flatten(0, 1)
 
 
 def _norm_scale(weight: torch.Tensor) -> nn.Parameter:
     return nn.Parameter(weight.float() + 1.0, requires_grad=False)
-
-
-def _scale(rows: torch.Tensor) -> torch.Tensor:
-    """What each row (…, 1) is divided by to fill the range of 8 bits."""
-    return rows.abs().amax(-1, keepdim=True).float().clamp(min=SCALE_MIN) / FLOAT8_MAX

@@ -18,6 +18,7 @@ from torch import nn
 from inference.engine.profile import Precision
 from inference.engine.transformer.attention import attend, fastest
 from inference.engine.transformer.block import PROJECTIONS, Block, Shape
+from inference.engine.transformer.choice import fastest_pointwise
 from inference.engine.transformer.model import Transformer
 from inference.engine.transformer.streaming import SLOTS, StreamedTransformer, put_away
 
@@ -56,15 +57,24 @@ def build(
     rest.load_state_dict({name: typed(name) for name in rest.state_dict()}, assign=True)
     rest.requires_grad_(False).eval()
     device = rest.img_in.weight.device
-    kernel = fastest(device, dtype, (shape.heads, shape.kv_heads), shape.head_dim)
-    attention = partial(attend, kernel=kernel)
+    eight = precision == "float8"
+    heads = shape.heads, shape.kv_heads
+    kernel = fastest(device, dtype, heads, shape.head_dim, eight=eight)
+    between = fastest_pointwise(device, dtype, shape, eight=eight, eight_heads=kernel == "float8")
+    make = partial(
+        Block,
+        shape,
+        project=PROJECTIONS[precision],
+        attend=partial(attend, kernel=kernel),
+        pointwise=between,
+    )
     blocks, slots = nn.ModuleList(), list[Block]()
     for index in range(config["num_layers"]):
         within = partial(_within, typed, f"transformer_blocks.{index}.")
-        block = Block(shape, within, PROJECTIONS[precision], attention)
+        block = make(within)
         if resident is not None and index >= resident:
             if len(slots) < SLOTS:
-                slots.append(Block(shape, within, PROJECTIONS[precision], attention))
+                slots.append(make(within))
             block = put_away(block)
         blocks.append(block)
     whole = Transformer(rest, blocks)

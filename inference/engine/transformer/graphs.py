@@ -1,8 +1,8 @@
 """Steps recorded as CUDA graphs: one launch for the four hundred kernels of an evaluation.
 
 At 512 pixels the card finishes a kernel about as fast as Python starts the next, so a picture would
-wait for the host. The first step of a new shape runs as it is (and compiles), the second is
-recorded while the first still computes, so recording costs no time of its own. Replaces
+wait for the host. The first step of a new shape runs as it is (and compiles kernels, once), the
+second is recorded while the first still computes, so recording costs no time of its own. Replaces
 `torch.compile(mode="reduce-overhead")`, which records each block by itself and copies between them.
 """
 

@@ -4,28 +4,46 @@ y = W x + U (D x). W stays as it is in every precision, so nothing has to be tak
 there is no LoRA the branch is absent, and the bytes are those of a model that never had one.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch.nn import functional
 
+from inference.engine.transformer.pointwise import to_float8
+
 
 class Branch(NamedTuple):
-    """For a projection of several fused parts, each part with a rank of its own of the same size.
+    """For a projection of several fused parts, each with a rank of its own of the same size.
 
-    Both are tensors of their own, not views: compiled code would be made anew for each offset.
+    `up` holds the parts' upper halves along its diagonal and zeros beside them: one product for all
+    parts takes less time than one each. Beside a projection in 8 bits, `down` is in 8 bits too, and
+    `columns` are the projection's scales: the scales of `down` and the inverse of `columns` are
+    multiplied into `up`, so that what the branch adds is to be scaled like what it is added to.
     """
 
-    # Of three dimensions, so that the compiler never takes `parts * rank` for another size that
-    # happens to be as large, and then compiles again for the next rank.
-    down: torch.Tensor  # (parts, rank, in)
-    up: torch.Tensor  # (out, rank)
+    down: torch.Tensor  # (parts * rank, in)
+    up: torch.Tensor  # (out, parts * rank)
+    rank: int  # of each part
+    columns: torch.Tensor | None = None  # (out,)
 
-    @property
-    def rank(self) -> int:
-        """Of each part."""
-        return self.up.shape[1]
+    def clear(self) -> None:
+        """Add nothing."""
+        self.down.zero_()
+        self.up.zero_()
+
+    def write(self, down: torch.Tensor, up: torch.Tensor, place: tuple[int, int, int]) -> None:
+        """Write one LoRA's halves (rank, in) and (out, rank), both on the device.
+
+        `place` is the part, where that begins in `self.up`, and from which rank on to write.
+        """
+        part, begins, first = place
+        first += part * self.rank
+        outputs, ranks = slice(begins, begins + len(up)), slice(first, first + len(down))
+        if self.columns is not None:
+            down, scale = to_float8(down)
+            up = up.float() * scale.T / self.columns[outputs, None]
+        self.down[ranks].copy_(down)
+        self.up[outputs, ranks].copy_(up)
 
 
 class BlockBranches(NamedTuple):
@@ -40,17 +58,7 @@ class BlockBranches(NamedTuple):
 NO_BRANCHES = BlockBranches()
 
 
-def add_branch(
-    product: torch.Tensor, x: torch.Tensor, branch: Branch | None, parts: Sequence[int]
-) -> torch.Tensor:
-    """`product` (…, out) of a projection of `x` (…, in), with what the branch adds.
-
-    `parts` are the widths of the parts that the projection fuses; their sum is `out`.
-    """
-    if branch is None:
-        return product
-    narrow = functional.linear(x, branch.down.flatten(0, 1))
-    narrow = narrow.view(*narrow.shape[:-1], *branch.down.shape[:2])
-    ups = torch.split(branch.up, list(parts))
-    added = [functional.linear(one, up) for one, up in zip(narrow.unbind(-2), ups, strict=True)]
-    return product + (added[0] if len(added) == 1 else torch.cat(added, dim=-1))
+def add_to_linear(out: torch.Tensor, given: torch.Tensor, branch: Branch) -> None:
+    """Add to `out` (…, out) of a plain layer what the branch makes of what it was given (…, in)."""
+    narrow = functional.linear(given.flatten(0, -2), branch.down)
+    out.view(-1, out.shape[-1]).addmm_(narrow, branch.up.t())

@@ -5,15 +5,16 @@ evaluation of the velocity and holds all of the time. Split so, a step is the sa
 same shapes for every step of a picture, which is what a CUDA graph can record.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from diffusers import Krea2Transformer2DModel
 from torch import nn
 from torch.nn import functional
 
-from inference.engine.transformer.block import Block
 from inference.engine.transformer.low_rank import NO_BRANCHES, BlockBranches
 
 
@@ -24,6 +25,11 @@ class Prepared:
     text: torch.Tensor  # (1, L, width)
     cos: torch.Tensor  # (L + N, head_dim / 2)
     sin: torch.Tensor  # (L + N, head_dim / 2)
+
+    @property
+    def table(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rotary table: cosines and sines."""
+        return self.cos, self.sin
 
     @property
     def text_tokens(self) -> int:
@@ -49,6 +55,15 @@ class Transformer(nn.Module):
         self.blocks = blocks
         # What LoRAs add to each block; see `inference.engine.branches`, which alone sets it.
         self.branches: Sequence[BlockBranches] | None = None
+
+    def without_blocks(self) -> "Transformer":
+        """One that can `prepare` and tell `times` beside this one's steps, whatever LoRAs do to it.
+
+        It shares all tensors, and none of the hooks that come later.
+        """
+        tensors = chain(self.rest.parameters(), self.rest.buffers())
+        rest = copy.deepcopy(self.rest, {id(tensor): tensor for tensor in tensors})
+        return Transformer(rest, nn.ModuleList())
 
     @property
     def dtype(self) -> torch.dtype:
@@ -87,9 +102,7 @@ class Transformer(nn.Module):
         self, latents: torch.Tensor, prepared: Prepared, times: Times, index: int
     ) -> torch.Tensor:
         """The velocity (B, N, channels) of packed latents of that shape at step `index`."""
-        return self.evaluate(
-            latents, prepared, times.shared[index].clone(), times.final[index].clone()
-        )
+        return self.evaluate(latents, prepared, times.shared[index], times.final[index])
 
     def evaluate(
         self,
@@ -106,9 +119,8 @@ class Transformer(nn.Module):
 
     def run_blocks(self, x: torch.Tensor, shared: torch.Tensor, prepared: Prepared) -> torch.Tensor:
         """`x` (B, S, width) through all blocks."""
-        rest = shared, prepared.cos, prepared.sin, x.shape[1]
         for index, block in enumerate(self.blocks):
-            x = block(x, *rest, branches=self.branches_of(index))
+            x = block(x, shared, prepared.table, x.shape[1], self.branches_of(index))
         return x
 
     def branches_of(self, index: int) -> BlockBranches:
@@ -127,18 +139,6 @@ class Transformer(nn.Module):
         last = self.rest.final_layer
         velocity: torch.Tensor = last.linear((1.0 + scale) * last.norm(x) + shift)
         return velocity
-
-    def compile_blocks(self) -> None:
-        """Compile the repeated block once, for every length; regional, so it takes seconds."""
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            block.compile(fullgraph=True, dynamic=True)
-
-    def forget_compiled(self) -> None:
-        """Run the blocks as they are from now on: what `compile_blocks` made does not run here."""
-        for block in self.modules():
-            if isinstance(block, Block):
-                block._compiled_call_impl = None  # noqa: SLF001 - torch has no name for it
 
     def _modulate(self, embedded: torch.Tensor) -> torch.Tensor:
         active = functional.gelu(embedded[None], approximate="tanh")

@@ -13,26 +13,22 @@ import torch
 from torch import distributed
 from torch.distributed import distributed_c10d
 
-from inference.engine.transformer.attention import compute
+from inference.engine.transformer.attention import Kernel, attend
 from inference.engine.transformer.block import Block, Shape
 from inference.engine.transformer.model import Prepared, Transformer
 
 
-@torch.library.custom_op("atelier::attend_together", mutates_args=())
 def attend_together(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     tokens: int,
     *,
-    by: str,
+    kernel: Kernel,
     group: str,
 ) -> torch.Tensor:
-    """As `attend`, for this process's rows (B, s, heads, D) of `tokens` in the named group.
-
-    `by` is the kernel; under that name torch 2.11 would mistake it for an argument of its own.
-    """
-    members: distributed.ProcessGroup = distributed_c10d._resolve_process_group(group)  # type: ignore[attr-defined, arg-type]  # noqa: SLF001 - how torch's own collectives look a group up
+    """As `attend`, for this process's rows (B, s, heads, D) of `tokens` in the named group."""
+    members = _named(group)
     sizes = shares(tokens, members.size())
     parts = [tensor.chunk(members.size(), dim=2) for tensor in (query, key, value)]
     sent = [torch.cat(mine, dim=2) for mine in zip(*parts, strict=True)]
@@ -42,24 +38,10 @@ def attend_together(
     groups = query.shape[2] // key.shape[2]
     keys = heads // (groups + 2)
     query_part, key_part, value_part = torch.split(mixed, [groups * keys, keys, keys], dim=2)
-    mixed = compute(query_part, key_part, value_part, by)
+    mixed = attend(query_part, key_part, value_part, mixed.shape[1], kernel=kernel)
     back = list(torch.split(mixed, sizes, dim=1))
     mine = (batch, query.shape[1], groups * keys, head_dim)
     return torch.cat(_exchange(back, [mine] * members.size(), members), dim=2)
-
-
-@attend_together.register_fake
-def _(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    tokens: int,
-    *,
-    by: str,
-    group: str,
-) -> torch.Tensor:
-    del key, value, tokens, by, group
-    return torch.empty_like(query, memory_format=torch.contiguous_format)
 
 
 class ParallelTransformer(Transformer):
@@ -71,7 +53,7 @@ class ParallelTransformer(Transformer):
     def __init__(self, whole: Transformer, members: distributed.ProcessGroup) -> None:
         """Take over the parts of `whole`, whose blocks must attend with `together`."""
         super().__init__(whole.rest, whole.blocks)
-        self.members = members
+        self.group = members.group_name
 
     def evaluate(
         self,
@@ -84,14 +66,15 @@ class ParallelTransformer(Transformer):
         text = prepared.text.expand(len(latents), -1, -1)
         x = torch.cat([text, self.rest.img_in(latents)], dim=1)
         tokens = x.shape[1]
-        sizes = shares(tokens, self.members.size())
-        rank = self.members.rank()
+        members = _named(self.group)
+        sizes = shares(tokens, members.size())
+        rank = members.rank()
         x, cos, sin = (
             torch.split(whole, sizes, dim=dim)[rank].clone()
             for whole, dim in ((x, 1), (prepared.cos, 0), (prepared.sin, 0))
         )
         for index, block in enumerate(self.blocks):
-            x = block(x, shared, cos, sin, tokens, branches=self.branches_of(index))
+            x = block(x, shared, (cos, sin), tokens, self.branches_of(index))
         return self._collect(self.finish(x, final), sizes)[:, prepared.text_tokens :]
 
     def _collect(self, mine: torch.Tensor, sizes: list[int]) -> torch.Tensor:
@@ -99,7 +82,7 @@ class ParallelTransformer(Transformer):
         padded = mine.new_zeros(len(mine), most, mine.shape[2])
         padded[:, : mine.shape[1]] = mine
         gathered = mine.new_empty(len(sizes) * len(mine), *padded.shape[1:])
-        distributed.all_gather_into_tensor(gathered, padded, group=self.members)
+        distributed.all_gather_into_tensor(gathered, padded, group=_named(self.group))
         each = zip(gathered.chunk(len(sizes)), sizes, strict=True)
         return torch.cat([one[:, :size] for one, size in each], dim=1)
 
@@ -116,7 +99,7 @@ def heads_each(shape: Shape, processes: int) -> tuple[int, int]:
     return shape.heads // processes, shape.kv_heads // processes
 
 
-def share_out(whole: Transformer, kernel: str, members: distributed.ProcessGroup) -> Transformer:
+def share_out(whole: Transformer, kernel: Kernel, members: distributed.ProcessGroup) -> Transformer:
     """`whole`, the same in every process, as one that `members` evaluate together.
 
     Raises ValueError when its heads cannot be divided among them.
@@ -124,7 +107,8 @@ def share_out(whole: Transformer, kernel: str, members: distributed.ProcessGroup
     for block in whole.blocks:
         assert isinstance(block, Block)
         heads_each(block.shape, members.size())
-        block.attend = partial(attend_together, by=kernel, group=members.group_name)
+        block.pointwise.eight_heads = False  # queries, keys and values travel as one
+        block.attend = partial(attend_together, kernel=kernel, group=members.group_name)
     return ParallelTransformer(whole, members)
 
 
@@ -132,6 +116,11 @@ def shares(tokens: int, processes: int) -> list[int]:
     """How many rows each process holds; they differ by one at most."""
     few, more = divmod(tokens, processes)
     return [few + (rank < more) for rank in range(processes)]
+
+
+def _named(group: str) -> distributed.ProcessGroup:
+    """The group of that name. Nothing keeps it: it must be gone before the interpreter is."""
+    return distributed_c10d._resolve_process_group(group)  # type: ignore[attr-defined, arg-type]  # noqa: SLF001 - how torch's own collectives look a group up
 
 
 def _exchange(

@@ -3,7 +3,7 @@
 While one block computes, the next is copied into the other of two slots on a stream of its own;
 a block of 435 million weights in 8 bits takes 17 ms over PCIe 4, less than it computes on the
 cards that need this. Same arithmetic, same bytes. Replaces diffusers' group offloading, whose
-hooks move modules and not the fused blocks' tensors in place, which compiled code relies on.
+hooks move whole modules and know nothing of the fused blocks.
 """
 
 from contextlib import nullcontext
@@ -36,10 +36,10 @@ class StreamedTransformer(Transformer):
 
     def run_blocks(self, x: torch.Tensor, shared: torch.Tensor, prepared: Prepared) -> torch.Tensor:
         """`x` through all blocks; the one after each is on its way meanwhile."""
-        rest = shared, prepared.cos, prepared.sin, x.shape[1]
+        rest = shared, prepared.table, x.shape[1]
         for index, block in enumerate(self.blocks):
             if index not in self._away:
-                x = block(x, *rest, branches=self.branches_of(index))
+                x = block(x, *rest, self.branches_of(index))
                 continue
             slot = self._held.index(index) if index in self._held else self._fetch(index, 0)
             following = self._away[(index + 1 - self._away.start) % len(self._away)]
@@ -47,15 +47,10 @@ class StreamedTransformer(Transformer):
                 self._fetch(following, 1 - slot)
             if self._copied is not None:
                 torch.cuda.current_stream(self.device).wait_event(self._copied[slot])
-            x = self.slots[slot](x, *rest, branches=self.branches_of(index))
+            x = self.slots[slot](x, *rest, self.branches_of(index))
             if self._used is not None:
                 self._used[slot].record()
         return x
-
-    def compile_blocks(self) -> None:
-        """Compile what runs: the blocks on the device, and the slots."""
-        for block in [*self.blocks[: self._away.start], *self.slots]:
-            block.compile(fullgraph=True, dynamic=True)
 
     def _fetch(self, index: int, slot: int) -> int:
         self._held[slot] = index

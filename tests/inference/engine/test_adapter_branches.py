@@ -99,19 +99,6 @@ def test_in_fewer_bits_they_add_nearly_the_same_and_leave_no_trace(
     assert torch.equal(few([]), plain)
 
 
-@pytest.mark.nightly
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # the compiler's own use of it
-def test_switching_compiles_nothing_anew() -> None:
-    transformer = build(CONFIG, READ, torch.float32)
-    transformer.compile_blocks()
-    compiled, plain = evaluator(transformer), evaluator(build(CONFIG, READ, torch.float32))
-    compiled([])
-    compiled(MIX[:1])
-    with torch.compiler.set_stance("fail_on_recompile"):
-        for mix in ([(lora(3, 9), 1.0)], MIX, [], [(lora(4, 60), 0.5)], MIX[:1]):
-            assert difference(compiled(mix), plain(mix)) <= 1e-5
-
-
 @pytest.mark.filterwarnings("ignore:.*all_gather_into_tensor:FutureWarning")  # 2.11 has no other
 def test_a_process_that_holds_a_share_of_the_rows_adds_them_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

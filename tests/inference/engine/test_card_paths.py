@@ -4,7 +4,6 @@ Tensors without data ("meta") go through the real modules at Krea 2's real size:
 precision or device raises as it would on the card.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,17 +12,13 @@ from torch import nn
 
 from inference.bench import full_size
 from inference.engine.profile import Precision
-from inference.engine.render import PipelineEngine
-from inference.engine.transformer.attention import Kernel, compute
+from inference.engine.transformer.attention import Kernel, attend
 from inference.engine.transformer.build import build, read_config, reader_of
 from inference.engine.transformer.graphs import Stepper
 from inference.engine.visit import visiting
-from inference.models import Model
-from inference.request import GenerationRequest
 
 META = torch.device("meta")
 GRID = (64, 64)
-APPLE = GenerationRequest("a red apple", "pocket-turbo", 64, 64, images=1, seed=5)
 
 
 @pytest.mark.parametrize("precision", ["plain", "float8"])
@@ -46,7 +41,7 @@ def test_the_kernels_of_a_gpu_are_called_as_this_torch_has_them(kernel: Kernel) 
     query, key, value = (
         torch.empty(1, 37, heads, 128, dtype=torch.bfloat16, device=META) for heads in (48, 12, 12)
     )
-    mixed = compute(query, key, value, kernel)
+    mixed = attend(query, key, value, 37, kernel=kernel)
     assert mixed.shape == query.shape
     assert mixed.is_contiguous()
 
@@ -73,24 +68,3 @@ def test_a_visitor_that_the_card_does_not_take_is_home_again() -> None:
     with pytest.raises(RuntimeError), visiting(module, META):
         pytest.fail("the visit began")
     assert {name: tensor.data_ptr() for name, tensor in module.state_dict().items()} == homes
-
-
-def test_blocks_whose_compiled_code_does_not_run_are_run_as_they_are(
-    weights: Path,
-    turbo: Model,
-    draw: Callable[[GenerationRequest, Model], list[bytes]],
-) -> None:
-    expected = draw(APPLE, turbo)
-    engine, said = PipelineEngine(weights), list[str]()
-    engine.load(turbo, said.append)
-    loaded = engine._of(turbo)  # noqa: SLF001 - a compiler that fails cannot be asked for
-    for block in loaded.stepper.transformer.blocks:
-        block._compiled_call_impl = broken  # noqa: SLF001 - as above
-    engine._warm_up(turbo, said.append)  # noqa: SLF001 - as above
-    assert "slower" in said[-1]
-    (picture,) = engine.render(APPLE, turbo, lambda _step: None, lambda: False)
-    assert [picture.tobytes()] == expected
-
-
-def broken(*_: object, **__: object) -> None:
-    raise RuntimeError("Internal Triton PTX codegen error")

@@ -119,14 +119,6 @@ def test_fewer_bits_give_nearly_the_same(
     assert difference(velocity(ours, case), case.expected) <= tolerance
 
 
-@pytest.mark.nightly
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # the compiler's own use of it
-def test_compiled_blocks_give_the_velocity_of_diffusers(folder: Path, case: Case) -> None:
-    ours = build(read_config(folder), reader_of(folder, CPU), torch.float32)
-    ours.compile_blocks()
-    assert difference(velocity(ours, case), case.expected) <= TOLERANCE
-
-
 def test_the_velocity_is_that_of_the_official_formulas(
     stock: Krea2Transformer2DModel, case: Case, folder: Path
 ) -> None:

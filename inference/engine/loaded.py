@@ -1,0 +1,77 @@
+"""One model in memory: its parts, put together for a device."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import torch
+
+from inference.engine import Build
+from inference.engine.branches import Branches
+from inference.engine.device import Device
+from inference.engine.ends import text_states
+from inference.engine.load import build_of, load_pipeline, load_transformer
+from inference.engine.preview import Preview, fit
+from inference.engine.profile import Profile
+from inference.engine.text import TrimmedPipeline
+from inference.engine.transformer.graphs import Stepper
+from inference.engine.transformer.model import Transformer
+from inference.models import Model
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One model in memory."""
+
+    model: Model
+    device: Device
+    profile: Profile
+    pipeline: TrimmedPipeline
+    stepper: Stepper
+    branches: Branches
+    preview: Preview
+    build: Build
+    ends: Transformer  # the transformer's, for what is done beside its steps
+    alone: AbstractContextManager[bool]  # held by what must not run while a step is recorded
+    encoding: torch.cuda.Stream | None
+    decoding: torch.cuda.Stream | None
+
+    def text_states(self, prompt: str) -> torch.Tensor:
+        """The tapped hidden states (1, L, taps, width) of a prompt."""
+        return text_states(self.pipeline, torch.device(self.device.kind), prompt)
+
+
+def assemble(model: Model, folder: Path, device: Device, profile: Profile) -> Loaded:
+    """Read the checkpoint in `folder` and make it ready to draw. Raises ModelUnavailable."""
+    transformer = load_transformer(folder, device, profile)
+    pipeline = load_pipeline(folder, device, profile)
+    return make_ready(model, device, profile, transformer, pipeline)
+
+
+def make_ready(
+    model: Model,
+    device: Device,
+    profile: Profile,
+    transformer: Transformer,
+    pipeline: TrimmedPipeline,
+) -> Loaded:
+    """Put loaded parts together."""
+    on_card = device.kind == "cuda"
+    alone = Lock()
+    records = on_card and profile.resident_blocks is None
+    stepper = Stepper(transformer, records=records, alone=alone)
+    return Loaded(
+        model=model,
+        device=device,
+        profile=profile,
+        pipeline=pipeline,
+        stepper=stepper,
+        ends=transformer.without_blocks(),
+        branches=Branches(stepper),
+        preview=fit(pipeline.vae),
+        build=build_of(device, profile),
+        alone=alone,
+        encoding=torch.cuda.Stream() if on_card else None,  # type: ignore[no-untyped-call]
+        decoding=torch.cuda.Stream() if on_card else None,  # type: ignore[no-untyped-call]
+    )

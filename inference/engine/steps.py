@@ -1,0 +1,101 @@
+"""A request's steps on a loaded model: what they all read, and what happens between two of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from inference.engine import Cancelled, Conditioning, Latents, RenderFailed, StepProgress
+from inference.engine.denoise import Guided, Passed, Schedule, denoise, noise
+from inference.engine.loaded import Loaded
+from inference.engine.transformer.model import Times, Transformer
+from inference.request import GenerationRequest, picture_seed
+
+PATCH = 16  # pixels a token
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Everything that the steps of a request read and do not change."""
+
+    guided: Guided
+    times: Times
+    sigmas: torch.Tensor
+
+
+@torch.no_grad()
+def prepare(
+    transformer: Transformer,
+    states: Sequence[torch.Tensor],
+    request: GenerationRequest,
+    loaded: Loaded,
+) -> Ready:
+    """Make of text states what the steps read, by `loaded`'s transformer or its `ends`."""
+    grid, model = (request.height // PATCH, request.width // PATCH), loaded.model
+    prompts = [transformer.prepare(each, grid) for each in states]
+    schedule = Schedule.of(
+        loaded.pipeline.scheduler,
+        model.steps,
+        grid[0] * grid[1],
+        distilled=loaded.pipeline.config.is_distilled,
+    )
+    guided = Guided(prompts[0], prompts[1] if model.guidance > 0 else None, model.guidance)
+    return Ready(guided, transformer.times(schedule.moments), schedule.sigmas)
+
+
+@torch.no_grad()
+def take_steps(
+    conditioning: Conditioning, request: GenerationRequest, watch: "Watch"
+) -> list[Latents]:
+    """The latents of each picture; raises what `watch` raises, and RenderFailed."""
+    watch.stop_if_cancelled()
+    loaded = watch.loaded
+    states, ready = conditioning.tensors
+    if ready is None:
+        ready = prepare(loaded.stepper.transformer, states, request, loaded)
+    done = []
+    for index in range(request.images):
+        latents = denoise(
+            loaded.stepper,
+            noise(picture_seed(request, index), request.width, request.height, ready.guided.prompt),
+            ready.guided,
+            ready.times,
+            ready.sigmas,
+            passed=partial(watch.passed, index),
+            before=watch.stop_if_cancelled,
+        )
+        if not bool(latents.isfinite().all()):
+            raise RenderFailed("The model made no picture of this prompt: try another seed.")
+        done.append(Latents(latents[0], request.width, request.height))
+    watch.stop_if_cancelled()
+    return done
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What happens between two steps: look for a cancellation, report, offer a preview."""
+
+    request: GenerationRequest
+    loaded: Loaded
+    on_step: Callable[[StepProgress], None]
+    cancelled: Callable[[], bool]
+
+    def stop_if_cancelled(self) -> None:
+        """Raise Cancelled if somebody wishes so."""
+        if self.cancelled():
+            raise Cancelled
+
+    def passed(self, picture: int, step: Passed) -> Callable[[], None]:
+        """What to do once `step` of picture number `picture` is done."""
+        steps = self.loaded.model.steps
+        rows, columns = self.request.height // PATCH, self.request.width // PATCH
+
+        def report() -> None:
+            step.done()
+            self.stop_if_cancelled()
+            preview = partial(self.loaded.preview.webp, step.clean, rows, columns)
+            done = picture * steps + step.index + 1
+            self.on_step(StepProgress(done, self.request.images * steps, preview, picture))
+
+        return report
