@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Qwen2Tokenizer, Qwen3VLModel
 
-from inference.engine.qwen import finish, project
+from inference.engine.qwen import Rope, finish, project, rope_of
 from inference.training.tokenizer import PREFIX, SUFFIX
 
 # The text encoder's layers whose outputs the transformer reads: the pipeline's default.
@@ -66,11 +66,11 @@ class TextStates(nn.Module):
         head = self.encoder.embed_tokens(self.prefix)
         tail = self.encoder.embed_tokens(ids)
         index = torch.arange(before + length, device=ids.device)
-        cos, sin = self.encoder.rotary_emb(head, index.expand(3, 1, -1))
+        rope = rope_of(self.encoder, head, index.expand(3, 1, -1))
         seen = index[None, :] <= index[before:, None]  # (L, prefix + L)
         taps = []
         for number, layer in enumerate(self.encoder.layers[: max(TAPS)], start=1):
-            head, tail = self.layer(layer, head, tail, (cos, sin), seen)
+            head, tail = self.layer(layer, head, tail, rope, seen)
             if number in TAPS:
                 taps.append(tail)
         mask = torch.arange(length, device=ids.device)[None, :] < counts[:, None]
@@ -78,7 +78,7 @@ class TextStates(nn.Module):
 
 
 def encode_layer(
-    layer: Any, head: Tensor, tail: Tensor, rope: tuple[Tensor, Tensor], seen: Tensor
+    layer: Any, head: Tensor, tail: Tensor, rope: Rope, seen: Tensor
 ) -> tuple[Tensor, Tensor]:
     """One Qwen3-VL layer on the prefix (1, P, D) and the captions (B, L, D) that follow it."""
     batch, before = tail.shape[0], head.shape[1]
