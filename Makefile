@@ -18,9 +18,13 @@ help:  ## List the targets
 run: $(VENV)/.installed  ## Install, start everything on this machine and print one address
 	@$(BIN)/atelier up
 
-# Three processes on two cores: many tests wait. The order is that of tests/conftest.py.
 .PHONY: test
-test: check $(VENV)/.browser  ## Install, check the style and run every test (under ten minutes)
+test: $(VENV)/.browser  ## Install, check the style and run every test (under ten minutes)
+	@$(MAKE) -j 2 --no-print-directory check tests
+
+# Three processes on two cores: many tests wait. tests/conftest.py has their order.
+.PHONY: tests
+tests: $(VENV)/.browser  ## The tests alone
 	$(BIN)/pytest -m "not nightly" -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-nightly

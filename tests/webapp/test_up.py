@@ -152,6 +152,7 @@ def test_it_starts_heals_stops_and_finds_its_data_again(tmp_path: Path) -> None:
         assert again.on_its_behalf() == []
 
 
+@pytest.mark.nightly
 def test_a_supervisor_that_was_killed_leaves_nothing_that_lasts(tmp_path: Path) -> None:
     port = free_port()
     with started(tmp_path, port) as studio:

@@ -79,6 +79,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "judge", atlas
 
 
+@pytest.mark.nightly
 def test_a_saved_judge_sees_the_same_and_refuses_another_list(trained: tuple[Path, Path]) -> None:
     folder, atlas_folder = trained
     atlas = scenes.Atlas.load(atlas_folder)

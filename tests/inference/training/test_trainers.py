@@ -75,6 +75,7 @@ def test_raw_learns_from_two_sizes_and_is_a_whole_checkpoint(trained_raw: Path) 
     assert pipe.transformer.final_layer.linear.weight.abs().max() > 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("run", "steps"), [(vae.run, 4), (raw.run, 4), (turbo.run, 2)], ids=["vae", "raw", "turbo"]
 )
@@ -144,6 +145,7 @@ def test_a_lora_trained_on_raw_runs_on_turbo_by_diffusers_own_loader(
     assert (adapted - plain).abs().max() > 1e-4
 
 
+@pytest.mark.nightly
 def test_a_lora_cut_to_its_own_rank_and_half_strength_does_half(
     untrained: Path, pictures: Path, tmp_path: Path
 ) -> None:
@@ -170,6 +172,7 @@ def test_a_lora_cut_to_its_own_rank_and_half_strength_does_half(
     torch.testing.assert_close(drawn[0], drawn[1], atol=1e-3, rtol=0)
 
 
+@pytest.mark.nightly
 def test_a_stopped_lora_resumes_as_if_it_had_not_stopped(
     untrained: Path, pictures: Path, tmp_path: Path
 ) -> None:
