@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -52,11 +52,8 @@ class Studio:
         assert words in self.text, self.text
 
     def child(self, name: str) -> psutil.Process:
-        return next(
-            child
-            for child in psutil.Process(self.process.pid).children()
-            if child.cmdline()[-1] == name
-        )
+        children = psutil.Process(self.process.pid).children()
+        return next(child for child in children if words(child)[-1:] == [name])
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
         self.process.send_signal(number)
@@ -74,6 +71,13 @@ class Studio:
             if str(self.state) in words or folder == str(self.state):
                 mine.append(words)
         return mine
+
+
+def words(process: psutil.Process) -> list[str]:
+    """Return its command line; nothing of one that has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return process.cmdline()
+    return []
 
 
 def environment(state: Path, port: int, **more: str) -> dict[str, str]:
@@ -108,7 +112,7 @@ def is_healthy(studio: Studio) -> bool:
         return False
 
 
-def test_it_starts_heals_stops_and_finds_its_data_again(tmp_path: Path) -> None:
+def test_it_starts_heals_survives_its_supervisor_and_stops(tmp_path: Path) -> None:
     port = free_port()
     with started(tmp_path, port) as studio:
         assert re.findall(r"https?://\S+", studio.text) == [studio.url], "one address"
@@ -121,10 +125,10 @@ def test_it_starts_heals_stops_and_finds_its_data_again(tmp_path: Path) -> None:
         assert studio.url in second
 
         studio.child("web").kill()
-        studio.wait_for("The web process was killed (SIGKILL) and was started again.")
-        until(lambda: is_healthy(studio), CHANGE_SECONDS_MAX, studio)
         studio.child("worker").kill()
+        studio.wait_for("The web process was killed (SIGKILL) and was started again.")
         studio.wait_for("The worker process was killed (SIGKILL) and was started again.")
+        until(lambda: is_healthy(studio), CHANGE_SECONDS_MAX, studio)
         next(p for p in psutil.process_iter(["cmdline"]) if is_server(p, tmp_path, "valkey")).kill()
         studio.wait_for("Valkey had stopped and was started again.")
         next(
@@ -132,12 +136,15 @@ def test_it_starts_heals_stops_and_finds_its_data_again(tmp_path: Path) -> None:
         ).kill()
         studio.wait_for("PostgreSQL had stopped and was started again.")
         until(lambda: is_healthy(studio), CHANGE_SECONDS_MAX, studio)
-        studio.stop(signal.SIGINT)
-        assert studio.process.returncode == 0
-        assert "Your data are kept" in studio.text
-        assert studio.on_its_behalf() == []
 
-    with started(tmp_path, port) as again:
+        children = psutil.Process(studio.process.pid).children(recursive=True)
+        ours = [child for child in children if "webapp.cli" in " ".join(words(child))]
+        assert len(ours) >= 3
+        studio.stop(signal.SIGKILL)
+        _, alive = psutil.wait_procs(ours, CHANGE_SECONDS_MAX)
+        assert alive == [], "a supervisor that was killed leaves nothing that lasts"
+
+    with started(tmp_path, port) as again:  # takes over the database that was left running
         audit = subprocess.run(
             [sys.executable, "-m", "webapp.cli", "audit"],
             env=environment(tmp_path, port),
@@ -147,25 +154,24 @@ def test_it_starts_heals_stops_and_finds_its_data_again(tmp_path: Path) -> None:
         )
         assert audit.returncode == 0, audit.stderr
         assert is_healthy(again), "a command beside it leaves its database running"
-        again.stop(signal.SIGTERM)
-        assert again.process.returncode == 0
-        assert again.on_its_behalf() == []
+        assert_ends(again, signal.SIGINT)
 
 
 @pytest.mark.nightly
-def test_a_supervisor_that_was_killed_leaves_nothing_that_lasts(tmp_path: Path) -> None:
+def test_it_stops_as_it_is_told_and_finds_its_data_again(tmp_path: Path) -> None:
     port = free_port()
-    with started(tmp_path, port) as studio:
-        children = psutil.Process(studio.process.pid).children(recursive=True)
-        ours = [child for child in children if "webapp.cli" in " ".join(child.cmdline())]
-        assert len(ours) >= 3
-        studio.stop(signal.SIGKILL)
-        _, alive = psutil.wait_procs(ours, CHANGE_SECONDS_MAX)
-        assert alive == []
-    with started(tmp_path, port) as again:  # takes over the database that was left running
-        assert is_healthy(again)
-        again.stop()
-        assert again.on_its_behalf() == []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with started(tmp_path, port) as studio:
+            assert is_healthy(studio)
+            assert_ends(studio, number)
+
+
+def assert_ends(studio: Studio, number: signal.Signals) -> None:
+    """Stop it in good order; nothing of it runs on."""
+    studio.stop(number)
+    assert studio.process.returncode == 0
+    assert "Your data are kept" in studio.text
+    assert studio.on_its_behalf() == []
 
 
 def is_server(process: psutil.Process, state: Path, name: str) -> bool:
