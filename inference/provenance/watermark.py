@@ -20,12 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from inference.provenance.bands import in_bands
+
 TILE = 128  # pixels; 4 tiles in the smallest picture that is sold
 # Cycles a pixel. Finer waves do not live through halving and JPEG, coarser ones can be seen.
 BAND = (1 / 24, 1 / 7)
 # Levels of 255: in plain places, more a level of local contrast, and at most.
 AMPLITUDE, AMPLITUDE_GAIN, AMPLITUDE_MAX = 0.6, 0.12, 3.0
 ROUGHNESS_RADIUS = 4
+ROUGHNESS_REACH = 2 * ROUGHNESS_RADIUS  # a blur of what a blur left
 SHAPES_RADIUS, CONTRAST_RADIUS = 10, 6  # what is taken for the picture's own shapes
 CONTRAST_LIMIT = 2.5  # in local deviations; edges count no more than this
 # Of 220 unmarked pictures none answered with more than 6.4 (docs/safety.md).
@@ -58,14 +61,26 @@ def embed(image: Image.Image, key: bytes, strength: float = 1.0) -> Image.Image:
     The change is 0.6 to 3 levels of 255 in brightness (43 dB and less noise on plain pictures),
     times `strength`.
     """
-    rgb = np.asarray(image.convert("RGB"), np.float32)
-    light = rgb @ _LUMA
-    rough = np.sqrt(np.maximum(_blur((light - _blur(light, ROUGHNESS_RADIUS)) ** 2, 4), 0))
-    amplitude = np.clip(AMPLITUDE + AMPLITUDE_GAIN * rough, AMPLITUDE, AMPLITUDE_MAX) * strength
-    height, width = light.shape
-    tiles = np.tile(_pattern(key), (-(-height // TILE), -(-width // TILE)))[:height, :width]
-    marked = np.clip(rgb + (amplitude * tiles)[..., None], 0, 255)
-    return Image.fromarray(np.rint(marked).astype(np.uint8))
+    rgb = np.asarray(image.convert("RGB"))
+    height, width = rgb.shape[:2]
+    tiles = np.tile(_pattern(key) * strength, (1, -(-width // TILE)))[:, :width]
+
+    def marked(first: int, end: int) -> NDArray[np.uint8]:
+        # With the rows that the band's roughness depends on.
+        above, below = min(first, ROUGHNESS_REACH), min(height - end, ROUGHNESS_REACH)
+        amplitude = _amplitude(rgb[first - above : end + below] @ _LUMA)
+        pattern = tiles[np.arange(first, end) % TILE]
+        change = amplitude[above : above + end - first] * pattern
+        return np.rint(np.clip(rgb[first:end] + change[..., None], 0, 255)).astype(np.uint8)
+
+    return Image.fromarray(np.concatenate(in_bands(height, marked)))
+
+
+def _amplitude(light: Plane) -> Plane:
+    """How many levels of change each pixel bears: more where it is rough around it."""
+    shapeless = light - _blur(light, ROUGHNESS_RADIUS)
+    rough = np.sqrt(np.maximum(_blur(shapeless**2, ROUGHNESS_RADIUS), 0))
+    return np.clip(AMPLITUDE + AMPLITUDE_GAIN * rough, AMPLITUDE, AMPLITUDE_MAX)
 
 
 def answer(image: Image.Image, key: bytes) -> float:
