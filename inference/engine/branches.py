@@ -31,6 +31,7 @@ from inference.adapters.plan import RANK_MAX
 from inference.adapters.refusal import AdapterRefused
 from inference.adapters.tensors import Adapter, Factors
 from inference.engine.transformer.block import Float8Projection, Projection
+from inference.engine.transformer.choice import fastest_add
 from inference.engine.transformer.graphs import Stepper
 from inference.engine.transformer.low_rank import BlockBranches, Branch, add_to_linear
 
@@ -158,11 +159,13 @@ class Branches:
             ranks = len(projection.parts) * rank
             down = zeros(ranks, inputs, dtype=projection.weight.dtype)
             up = zeros(outputs, ranks, dtype=transformer.dtype)
-            return Branch(down, up, rank, projection.columns)
+            add = fastest_add(transformer.device, transformer.dtype, projection.parts)
+            return Branch(down, up, rank, projection.parts, projection.columns, add)
 
         def beside_linear(linear: nn.Linear) -> Branch:
             typed = partial(zeros, dtype=transformer.dtype)
-            return Branch(typed(rank, linear.in_features), typed(linear.out_features, rank), rank)
+            down, up = typed(rank, linear.in_features), typed(linear.out_features, rank)
+            return Branch(down, up, rank, [linear.out_features])
 
         blocks, places = list[BlockBranches](), dict[str, Place]()
         for index, block in enumerate(transformer.blocks):

@@ -58,7 +58,7 @@ class Projection(nn.Module):
         """What becomes of `rows` (R, in), with what LoRAs add."""
         product = functional.linear(rows.values, self.weight)
         if branch is not None:
-            product.addmm_(functional.linear(rows.values, branch.down), branch.up.t())
+            branch.add_to(product, functional.linear(rows.values, branch.down))
         return Product(product)
 
 
@@ -84,7 +84,7 @@ class Float8Projection(nn.Module):
         """What becomes of `rows` (R, in), with what LoRAs add; not scaled yet."""
         product = self._multiply(rows.values, self.weight)
         if branch is not None:
-            product.addmm_(self._multiply(rows.values, branch.down), branch.up.t())
+            branch.add_to(product, self._multiply(rows.values, branch.down))
         return Product(product, rows.scale, self.columns)
 
     def _multiply(self, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,12 @@
 """Which form of the arithmetic between matrix products runs on this machine."""
 
+from collections.abc import Callable, Sequence
+from functools import cache
+
 import torch
 
 from inference.engine.transformer.block import Shape
+from inference.engine.transformer.low_rank import Add, add_along
 from inference.engine.transformer.pointwise import Pointwise, Product, Rows
 from inference.engine.trial import runs
 
@@ -27,6 +31,40 @@ def fastest_pointwise(
         return _agree(plain, found[0], device, dtype, shape)
 
     return found[0] if runs(agrees, "blocks take plain functions, and are slower.") else plain
+
+
+def fastest_add(device: torch.device, dtype: torch.dtype, widths: Sequence[int]) -> Add:
+    """What adds a LoRA's upper half to a projection of parts that wide: a kernel if it can."""
+    # In float32 its matrix product would be rounded as no other is.
+    found = _kernel_add(dtype) if device.type == "cuda" and dtype.itemsize == 2 else None  # noqa: PLR2004 - bytes
+    if found is None:
+        return add_along
+    add, takes = found
+    return add if takes(widths) else add_along
+
+
+@cache
+def _kernel_add(dtype: torch.dtype) -> tuple[Add, Callable[[Sequence[int]], bool]] | None:
+    """The kernel, if it runs on this card and gives what the plain function gives."""
+    found: list[tuple[Add, Callable[[Sequence[int]], bool]]] = []
+
+    def agrees() -> bool:
+        from inference.engine.transformer import low_rank_kernels as kernels  # noqa: PLC0415 - needs Triton
+
+        widths, rank = [256, 128], 16
+        generator = torch.Generator("cuda").manual_seed(0)
+        ours, narrow, up = (
+            torch.randn(size, generator=generator, device="cuda", dtype=dtype)
+            for size in ((TRIAL_ROWS, 384), (TRIAL_ROWS, 32), (384, 32))
+        )
+        up[:256, rank:], up[256:, :rank] = 0, 0
+        theirs = ours.clone()
+        kernels.add_up(ours, narrow, up, widths)
+        add_along(theirs, narrow, up, widths)
+        found.append((kernels.add_up, kernels.takes))
+        return float((ours - theirs).float().norm()) <= TRIAL_TOLERANCE * float(theirs.norm())
+
+    return found[0] if runs(agrees, "LoRAs take plain functions, and are slower.") else None
 
 
 def _agree(

@@ -7,7 +7,8 @@ from torch.nn import functional
 
 from inference.engine.transformer.attention import attend
 from inference.engine.transformer.block import Shape
-from inference.engine.transformer.choice import fastest_pointwise
+from inference.engine.transformer.choice import fastest_add, fastest_pointwise
+from inference.engine.transformer.low_rank import add_along
 from inference.engine.transformer.pointwise import FLOAT8, Pointwise, Product, Rows
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a card")
@@ -92,3 +93,17 @@ def test_the_vaes_kernels_give_what_torch_gives(channels: int) -> None:
     normed = functional.normalize(shifted, dim=1) * channels**0.5 * gamma[:, None, None]
     assert difference(kernels.norm_silu(x, bias, gamma), functional.silu(normed)) <= 1e-5
     assert difference(kernels.join(x, other, bias), x + other + bias[:, None, None]) <= 1e-6
+
+
+@pytest.mark.parametrize("rank", [16, 32, 128])
+@pytest.mark.parametrize("widths", [[768, 256, 256, 768], [1024, 1024], [640]], ids=len)
+@torch.no_grad()
+def test_the_loras_kernel_adds_what_the_plain_product_adds(widths: list[int], rank: int) -> None:
+    add = fastest_add(torch.device("cuda"), torch.bfloat16, widths)
+    assert add is not add_along, "the kernel runs here"
+    ups = [draw(width, rank, dtype=torch.bfloat16) for width in widths]
+    up, narrow = torch.block_diag(*ups), draw(ROWS, rank * len(widths), dtype=torch.bfloat16)
+    ours = draw(ROWS, sum(widths), dtype=torch.bfloat16)
+    theirs = ours.double() + narrow.double() @ up.double().T
+    add(ours, narrow, up, widths)
+    assert difference(ours.double(), theirs) <= TOLERANCE[torch.bfloat16]
