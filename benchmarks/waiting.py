@@ -13,6 +13,7 @@ nothing.
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -47,6 +48,7 @@ from webapp.host.servers import start_postgres, start_valkey  # noqa: E402
 
 START_SECONDS_MAX = 300  # 26 GB of weights from a disk, and a first compilation
 ROUND_SECONDS_MAX = 900
+DRIVER_PROGRAM = "/usr/local/nvidia/bin/nvidia-smi"  # where containers have it, off the path
 WORKER = "from webapp.cli import main; main(['worker'])"
 STAND_IN = """
 import os, time
@@ -96,7 +98,7 @@ class Round:
     pictures: int
     waits: list[float]  # seconds, press to picture
     gaps: list[float]  # seconds from a job's last step to the next one's first, less one step
-    busy: float  # share of the round in which steps were made
+    busy: float  # share of the time from the first step to the last in which steps were made
     cores: float  # of the CPU, in the worker's processes
     gpu: float | None  # share of the time in which a kernel ran, by the driver
 
@@ -162,7 +164,7 @@ def report(name: str, rounds: Sequence[Round]) -> None:
         f"{name}: {median.pictures / median.seconds:.2f} pictures/s, wait P50 "
         f"{statistics.median(waits):.2f} s, P99 {waits[int(0.99 * (len(waits) - 1))]:.2f} s, gap "
         f"between jobs {statistics.median(gaps) * 1000:.0f} ms (P90 "
-        f"{gaps[int(0.9 * (len(gaps) - 1))] * 1000:.0f} ms), drawing {median.busy:.1%} of the time,"
+        f"{gaps[int(0.9 * (len(gaps) - 1))] * 1000:.0f} ms), steps {median.busy:.1%} of the time,"
         f" {median.cores:.2f} cores{gpu}, n {len(waits)}"
     )
 
@@ -325,14 +327,15 @@ def look_back(
     drawn = sorted(times.values())
     a_step = statistics.median((b - a).total_seconds() for one in drawn for a, b in pairwise(one))
     gaps = [(later[0] - earlier[-1]).total_seconds() - a_step for earlier, later in pairwise(drawn)]
-    drawing = sum((one[-1] - one[0]).total_seconds() + a_step for one in drawn)
+    # Without the very first step, whose start no event tells.
+    drawing = sum((one[-1] - one[0]).total_seconds() + a_step for one in drawn) - a_step
     first = min(row.created_at for row in rows)
     return Round(
         seconds=seconds,
         pictures=sum(row.images for row in rows),
         waits=[(row.finished_at - first).total_seconds() for row in rows if row.finished_at],
         gaps=gaps,
-        busy=drawing / seconds,
+        busy=drawing / (drawn[-1][-1] - drawn[0][0]).total_seconds(),
         cores=cores,
         gpu=gpu,
     )
@@ -365,7 +368,8 @@ class GpuSampler:
             self._thread.join()
 
     def _sample(self) -> None:
-        ask = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-i0"]
+        program = shutil.which("nvidia-smi") or DRIVER_PROGRAM
+        ask = [program, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-i0"]
         samples = []
         while not self._done.wait(0.2):
             answer = subprocess.run(ask, capture_output=True, text=True, check=False).stdout
