@@ -10,7 +10,7 @@ import torch
 from inference.bench import full_size
 from inference.bench.timing import GIB, clear
 from inference.engine import OutOfMemory
-from inference.engine.device import Device
+from inference.engine.device import Device, keep_memory_whole
 from inference.engine.loaded import make_ready
 from inference.engine.profile import Card, Profile, choose
 from inference.engine.render import PipelineEngine
@@ -52,6 +52,7 @@ def _draw(
     read = full_size.reader(full_size.TRANSFORMER, card, device.dtype)
     parts = full_size.pipeline(Path("weights/pocket-turbo"), card)
     if not profile.encoder_stays:
+        keep_memory_whole()
         parts.text_encoder.to("cpu")
         clear()
     transformer = build(

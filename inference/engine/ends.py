@@ -22,6 +22,8 @@ def text_states(pipeline: TrimmedPipeline, device: torch.device, prompt: str) ->
     A text encoder that lives elsewhere visits the device meanwhile.
     """
     visits = pipeline.text_encoder.device.type != device.type
+    if visits:
+        free()
     with visiting(pipeline.text_encoder, device):
         embeds: torch.Tensor = pipeline.encode_prompt(prompt, device=device)[0]
     if visits:

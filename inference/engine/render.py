@@ -22,7 +22,13 @@ from inference.adapters.kept import KeptAdapters
 from inference.engine import Build, Cancelled, Conditioning, Latents, OutOfMemory, StepProgress
 from inference.engine.branches import Mix
 from inference.engine.compiling import keep_compiled
-from inference.engine.device import free, memory_errors_explained, pick, profile_for
+from inference.engine.device import (
+    free,
+    keep_memory_whole,
+    memory_errors_explained,
+    pick,
+    profile_for,
+)
 from inference.engine.ends import picture, working_on
 from inference.engine.load import measure
 from inference.engine.loaded import Loaded, assemble
@@ -91,6 +97,8 @@ class PipelineEngine:
         report(f"Loading {model.name} into the memory of {device.name}{how}.")
         if device.kind == "cuda":
             keep_compiled(self._cache_folder)
+            if not profile.encoder_stays:
+                keep_memory_whole()
         with memory_errors_explained(model.name):
             self._loaded = assemble(model, folder, device, profile)
         if device.kind == "cuda":
