@@ -61,6 +61,8 @@ def make_ready(
     alone = Lock()
     records = on_card and profile.resident_blocks is None
     stepper = Stepper(transformer, records=records, alone=alone)
+    if on_card and profile.encoder_stays:
+        pipeline.record_text()
     return Loaded(
         model=model,
         device=device,

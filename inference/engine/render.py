@@ -126,6 +126,7 @@ class PipelineEngine:
                 ready = None if request.adapters else prepare(loaded.ends, states, request, loaded)
         except OutOfMemory:
             self.texts.clear()
+            loaded.pipeline.forget_recordings()
             raise
         return Conditioning((states, ready))
 

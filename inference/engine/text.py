@@ -12,10 +12,26 @@ import torch
 from diffusers import Krea2Pipeline
 
 from inference.engine.qwen import tapped_states
+from inference.engine.text_graphs import RecordedText
+
+RECORDED_TOKENS_MAX = 560  # 512 of a prompt, 34 before them, 5 behind, rounded up
 
 
 class TrimmedPipeline(Krea2Pipeline):  # type: ignore[misc] # diffusers is untyped
     """Krea2Pipeline whose text is as long as the longest prompt of the call, and no longer."""
+
+    recorded: RecordedText | None = None
+
+    def record_text(self) -> None:
+        """Run the text encoder from recordings from now on: it stays on the card."""
+        encoder = self.text_encoder.language_model
+        taps = self.text_encoder_select_layers
+        self.recorded = RecordedText(encoder, taps, RECORDED_TOKENS_MAX)
+
+    def forget_recordings(self) -> None:
+        """Give up their memory."""
+        if self.recorded is not None:
+            self.recorded.forget()
 
     def get_text_hidden_states(
         self,
@@ -46,13 +62,15 @@ class TrimmedPipeline(Krea2Pipeline):  # type: ignore[misc] # diffusers is untyp
         ids = torch.cat([body.input_ids, suffix.input_ids], dim=1)
         mask = torch.cat([body.attention_mask, suffix.attention_mask], dim=1).bool()
         positions = (mask.long().cumsum(dim=-1) - 1).clamp(min=0)
-        taps = tapped_states(
-            self.text_encoder.language_model,
-            ids.to(device),
-            mask,
-            positions.to(device),
-            self.text_encoder_select_layers,
-        )
+        taps = self.recorded(ids) if self.recorded is not None and len(prompts) == 1 else None
+        if taps is None:
+            taps = tapped_states(
+                self.text_encoder.language_model,
+                ids.to(device),
+                mask,
+                positions.to(device),
+                self.text_encoder_select_layers,
+            )
         return taps[:, dropped:], mask[:, dropped:].to(device)
 
     def encode_prompt(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
