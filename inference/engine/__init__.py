@@ -26,7 +26,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Raised by one whenever a change here may change a pixel; stored in every file.
-ENGINE_VERSION = "3"
+ENGINE_VERSION = "4"
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,20 @@ class Conditioning:
     tensors: Any
 
 
+def _nothing() -> None: ...
+
+
 @dataclass(frozen=True)
 class Latents:
-    """One denoised picture before it is decoded: 1/48 of its bytes, and still on the device."""
+    """One denoised picture before it is decoded: 1/48 of its bytes, and still on the device.
+
+    Its last step may still run. `settle` waits for that and reports it; `decode` calls it.
+    """
 
     tensor: Any
     width: int  # pixels
     height: int  # pixels
+    settle: Callable[[], None] = _nothing
 
 
 class Engine(Protocol):
@@ -122,11 +129,16 @@ class Engine(Protocol):
     ) -> list[Latents]:
         """The latents of each picture in order; picture i uses seed + i.
 
-        Raises Cancelled within one step of `cancelled()` turning true, OutOfMemory, RenderFailed.
+        On a card it returns when the last step was started, so that the next request's first one
+        follows without a gap. Raises Cancelled within one step of `cancelled()` turning true,
+        OutOfMemory.
         """
 
     def decode(self, latents: Sequence[Latents]) -> list[Image]:
-        """The pictures, RGB, in order. Raises OutOfMemory."""
+        """The pictures, RGB, in order; waits for the last step and reports it.
+
+        Raises OutOfMemory, Cancelled, and RenderFailed if the steps came to no picture.
+        """
 
     def render(
         self,

@@ -102,17 +102,18 @@ def denoise(
     *,
     passed: Callable[[Passed], Callable[[], None]],
     before: Callable[[], None],
+    behind: "Behind",
 ) -> torch.Tensor:
     """Latents (1, N, 64) after all steps; `sigmas` lie in main memory.
 
     `before` is called before each step is started, `passed` right after; what `passed` returns is
-    called when the step should be reported. What they raise ends the work and comes out unchanged.
+    called when the step should be reported: on a card by `behind`, which keeps the last one. What
+    they raise ends the work and comes out unchanged.
     """
-    report: Callable[[], None] | None = None
-    pace = Pace() if latents.device.type == "cuda" else None
+    on_card = latents.device.type == "cuda"
     for index in range(len(sigmas) - 1):
-        if pace is not None:
-            pace.wait()
+        if on_card:
+            behind.pace.wait()
         before()
         began = time.perf_counter()
         velocity = step(latents, guided.prompt, times, index)
@@ -123,18 +124,11 @@ def denoise(
         delta = float(sigmas[index + 1] - sigmas[index])
         latents = (latents.float() + delta * velocity).to(velocity.dtype)
         clean = latents - float(sigmas[index + 1]) * velocity
-        marker = _marker(on_card=pace is not None)
-        following = passed(Passed(index, clean[0], marker))
-        if pace is None:
-            following()
-            continue
-        pace.started(time.perf_counter() - began)
-        if report is not None:
+        report = passed(Passed(index, clean[0], _marker(on_card=on_card)))
+        if on_card:
+            behind.started(report, time.perf_counter() - began)
+        else:
             report()
-            pace.ended()
-        report = following
-    if report is not None:
-        report()
     return latents
 
 
@@ -161,6 +155,34 @@ class Pace:
         step_seconds = self._ends[-1] - self._ends[-2]
         until = self._ends[-1] + step_seconds - 2 * self._starting - LEAD_SECONDS
         time.sleep(max(0.0, until - time.perf_counter()))
+
+
+class Behind:
+    """Reports the steps of a request one step behind the card, so that it always has one to make.
+
+    The last one is reported by whoever waits for it, while the next request is drawn.
+    """
+
+    def __init__(self, reads: object) -> None:
+        """`reads` is what the steps read: kept until the last of them is done."""
+        self.pace = Pace()
+        self._reads: object = reads
+        self._report: Callable[[], None] | None = None
+
+    def started(self, report: Callable[[], None], seconds: float) -> None:
+        """A step was started in `seconds`; wait for the one before it and report that."""
+        self.pace.started(seconds)
+        before, self._report = self._report, report
+        if before is not None:
+            before()
+            self.pace.ended()
+
+    def settle(self) -> None:
+        """Wait for the last step and report it; nothing to do a second time."""
+        report, self._report = self._report, None
+        if report is not None:
+            report()
+        self._reads = None
 
 
 def _marker(*, on_card: bool) -> Callable[[], None]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from PIL import Image
 
-from inference.engine import Latents
+from inference.engine import Latents, RenderFailed
 from inference.engine.device import free
 from inference.engine.text import TrimmedPipeline
 from inference.engine.visit import visiting
@@ -33,7 +33,12 @@ def text_states(pipeline: TrimmedPipeline, device: torch.device, prompt: str) ->
 
 @torch.no_grad()
 def picture(pipeline: TrimmedPipeline, latents: Latents) -> Image.Image:
-    """What the pipeline does after its last step: to the VAE's scale, through it, to 8 bits."""
+    """What the pipeline does after its last step: to the VAE's scale, through it, to 8 bits.
+
+    Raises RenderFailed where the latents are no numbers.
+    """
+    if not bool(latents.tensor.isfinite().all()):
+        raise RenderFailed("The model made no picture of this prompt: try another seed.")
     vae = pipeline.vae
     coded = pipeline._unpack_latents(latents.tensor[None], latents.height, latents.width)  # noqa: SLF001 - as the pipeline packs them
     coded = coded.to(vae.dtype)

@@ -138,7 +138,7 @@ class PipelineEngine:
         on_step: Callable[[StepProgress], None],
         cancelled: Callable[[], bool],
     ) -> list[Latents]:
-        """The packed latents (N, 64) of each picture in order.
+        """The packed latents (N, 64) of each picture in order; the last step may still run.
 
         An exception of `on_step` or `cancelled` stops the work and comes out unchanged. Whatever
         comes out, the next call draws as if this one had not been.
@@ -165,6 +165,7 @@ class PipelineEngine:
         assert loaded is not None, "what made the latents is loaded"
         pictures = []
         for one in latents:
+            one.settle()
             what = f"A picture of {one.width} x {one.height}"
             with memory_errors_explained(what), loaded.alone, working_on(loaded.decoding):
                 pictures.append(picture(loaded.pipeline, one))

@@ -6,8 +6,8 @@ from functools import partial
 
 import torch
 
-from inference.engine import Cancelled, Conditioning, Latents, RenderFailed, StepProgress
-from inference.engine.denoise import Guided, Passed, Schedule, denoise, noise
+from inference.engine import Cancelled, Conditioning, Latents, StepProgress
+from inference.engine.denoise import Behind, Guided, Passed, Schedule, denoise, noise
 from inference.engine.loaded import Loaded
 from inference.engine.transformer.model import Times, Transformer
 from inference.request import GenerationRequest, picture_seed
@@ -48,12 +48,13 @@ def prepare(
 def take_steps(
     conditioning: Conditioning, request: GenerationRequest, watch: "Watch"
 ) -> list[Latents]:
-    """The latents of each picture; raises what `watch` raises, and RenderFailed."""
+    """The latents of each picture; raises what `watch` raises."""
     watch.stop_if_cancelled()
     loaded = watch.loaded
     states, ready = conditioning.tensors
     if ready is None:
         ready = prepare(loaded.stepper.transformer, states, request, loaded)
+    behind = Behind(reads=ready)
     done = []
     for index in range(request.images):
         latents = denoise(
@@ -64,11 +65,9 @@ def take_steps(
             ready.sigmas,
             passed=partial(watch.passed, index),
             before=watch.stop_if_cancelled,
+            behind=behind,
         )
-        if not bool(latents.isfinite().all()):
-            raise RenderFailed("The model made no picture of this prompt: try another seed.")
-        done.append(Latents(latents[0], request.width, request.height))
-    watch.stop_if_cancelled()
+        done.append(Latents(latents[0], request.width, request.height, behind.settle))
     return done
 
 

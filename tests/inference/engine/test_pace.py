@@ -1,9 +1,11 @@
 """When the next step is started on a card: late, so that a stop is met, and never too late."""
 
+import weakref
+
 import pytest
 
 from inference.engine import denoise
-from inference.engine.denoise import LEAD_SECONDS, Pace
+from inference.engine.denoise import LEAD_SECONDS, Behind, Pace
 
 
 class Clock:
@@ -59,3 +61,28 @@ def test_nothing_is_waited_for_where_starting_takes_as_long_as_the_step(clock: C
     began = clock.now
     pace.wait()
     assert clock.now == began
+
+
+def test_each_step_is_reported_while_the_next_one_runs_and_the_last_when_asked_for() -> None:
+    said: list[int] = []
+    behind = Behind(reads=object())
+    for step in range(3):
+        behind.started(lambda step=step: said.append(step), 0.0)  # type: ignore[misc]
+        assert said == list(range(step)), "one behind the card"
+    behind.settle()
+    behind.settle()
+    assert said == [0, 1, 2]
+
+
+def test_what_the_steps_read_is_kept_until_the_last_is_done() -> None:
+    class Read:
+        pass
+
+    read = Read()
+    kept = weakref.ref(read)
+    behind = Behind(reads=read)
+    behind.started(lambda: None, 0.0)
+    del read
+    assert kept() is not None
+    behind.settle()
+    assert kept() is None
