@@ -7,9 +7,10 @@ stays in a core's cache, which alone makes it faster.
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
-ROWS = 128
+ROWS = 256
 THREADS_MAX = 8
 
 Answer = TypeVar("Answer")
@@ -19,6 +20,10 @@ def in_bands(height: int, work: Callable[[int, int], Answer]) -> list[Answer]:
     """What `work` makes of each band, given its first row and the one after its last; in order."""
     firsts = range(0, height, ROWS)
     ends = [min(first + ROWS, height) for first in firsts]
-    threads = min(len(os.sched_getaffinity(0)), len(firsts), THREADS_MAX)
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, firsts, ends))
+    return list(_pool(os.getpid()).map(work, firsts, ends))
+
+
+@cache
+def _pool(_process: int) -> ThreadPoolExecutor:
+    """The threads of this process: they are kept, and a fork has none of its parent's."""
+    return ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), THREADS_MAX))
