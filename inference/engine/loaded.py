@@ -1,7 +1,7 @@
 """One model in memory: its parts, put together for a device."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
@@ -16,7 +16,7 @@ from inference.engine.preview import Preview, fit
 from inference.engine.profile import Profile
 from inference.engine.text import TrimmedPipeline
 from inference.engine.transformer.graphs import Stepper
-from inference.engine.transformer.model import Transformer
+from inference.engine.transformer.model import Times, Transformer
 from inference.models import Model
 
 
@@ -36,6 +36,8 @@ class Loaded:
     alone: AbstractContextManager[bool]  # held by what must not run while a step is recorded
     encoding: torch.cuda.Stream | None
     decoding: torch.cuda.Stream | None
+    # By the number of a picture's tokens: times and sigmas of all steps.
+    scheduled: dict[int, tuple[Times, torch.Tensor]] = field(default_factory=dict)
 
     def text_states(self, prompt: str) -> torch.Tensor:
         """The tapped hidden states (1, L, taps, width) of a prompt."""

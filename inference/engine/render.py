@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import torch
 from PIL.Image import Image
 
 from inference import models
@@ -33,7 +34,7 @@ from inference.engine.ends import picture, working_on
 from inference.engine.load import measure
 from inference.engine.loaded import Loaded, assemble
 from inference.engine.profile import Choice
-from inference.engine.steps import Watch, prepare, take_steps
+from inference.engine.steps import Ready, Watch, prepare, take_steps
 from inference.engine.text_cache import TextCache
 from inference.models import Model, ModelUnavailable
 from inference.request import GenerationRequest
@@ -111,24 +112,37 @@ class PipelineEngine:
         self._adapters.clear()
 
     def encode(self, request: GenerationRequest, model: Model) -> Conditioning:
-        """The prompt's hidden states, and the empty prompt's if the model is guided."""
+        """What the steps read of the prompt, and of the empty one if the model is guided."""
         loaded = self._of(model)
         self._mix(request, loaded)  # read from disk beside the steps of the picture before
-        prompts = [request.prompt, ""] if model.guidance > 0 else [request.prompt]
         what = f"A prompt for {model.name}"
         try:
             with memory_errors_explained(what), loaded.alone, working_on(loaded.encoding):
-                states = [
-                    self.texts.get(model.id, prompt, partial(loaded.text_states, prompt))
-                    for prompt in prompts
-                ]
-                # LoRAs change what is made of the text, and are not there before the steps.
-                ready = None if request.adapters else prepare(loaded.ends, states, request, loaded)
+                if request.adapters:
+                    # LoRAs change what is made of the text, and are not there before the steps.
+                    return Conditioning((self._states(request, loaded), None))
+                return Conditioning((None, self._ready(request, loaded)))
         except OutOfMemory:
             self.texts.clear()
             loaded.pipeline.forget_recordings()
             raise
-        return Conditioning((states, ready))
+
+    def _states(self, request: GenerationRequest, loaded: Loaded) -> list[torch.Tensor]:
+        """The states of the prompt, and of the empty one if the model is guided."""
+        prompts = [request.prompt, ""] if loaded.model.guidance > 0 else [request.prompt]
+        return [
+            self.texts.get((loaded.model.id, prompt), partial(loaded.text_states, prompt))
+            for prompt in prompts
+        ]
+
+    def _ready(self, request: GenerationRequest, loaded: Loaded) -> Ready:
+        """The same for a request whatever its seed and its number of pictures."""
+        key = (loaded.model.id, request.prompt, request.width, request.height)
+
+        def make() -> Ready:
+            return prepare(loaded.ends, self._states(request, loaded), request, loaded)
+
+        return self.texts.get(key, make)
 
     def denoise(
         self,

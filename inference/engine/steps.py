@@ -13,6 +13,7 @@ from inference.engine.transformer.model import Times, Transformer
 from inference.request import GenerationRequest, picture_seed
 
 PATCH = 16  # pixels a token
+SCHEDULES_MAX = 16  # that are kept, of up to 4 MB each
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,12 @@ class Ready:
     guided: Guided
     times: Times
     sigmas: torch.Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that its prompts take; the times are shared."""
+        prompts = [one for one in (self.guided.prompt, self.guided.empty) if one is not None]
+        return sum(part.nbytes for one in prompts for part in (one.text, one.cos, one.sin))
 
 
 @torch.no_grad()
@@ -34,14 +41,26 @@ def prepare(
     """Make of text states what the steps read, by `loaded`'s transformer or its `ends`."""
     grid, model = (request.height // PATCH, request.width // PATCH), loaded.model
     prompts = [transformer.prepare(each, grid) for each in states]
+    guided = Guided(prompts[0], prompts[1] if model.guidance > 0 else None, model.guidance)
+    tokens = grid[0] * grid[1]
+    if transformer is not loaded.ends:  # there may be LoRAs on it
+        return Ready(guided, *_scheduled(transformer, tokens, loaded))
+    if tokens not in loaded.scheduled:
+        if len(loaded.scheduled) >= SCHEDULES_MAX:
+            loaded.scheduled.clear()
+        loaded.scheduled[tokens] = _scheduled(transformer, tokens, loaded)
+    return Ready(guided, *loaded.scheduled[tokens])
+
+
+def _scheduled(transformer: Transformer, tokens: int, loaded: Loaded) -> tuple[Times, torch.Tensor]:
+    """What the blocks are told of the time at each step of `tokens`, and the sigmas."""
     schedule = Schedule.of(
         loaded.pipeline.scheduler,
-        model.steps,
-        grid[0] * grid[1],
+        loaded.model.steps,
+        tokens,
         distilled=loaded.pipeline.config.is_distilled,
     )
-    guided = Guided(prompts[0], prompts[1] if model.guidance > 0 else None, model.guidance)
-    return Ready(guided, transformer.times(schedule.moments), schedule.sigmas)
+    return transformer.times(schedule.moments), schedule.sigmas
 
 
 @torch.no_grad()
