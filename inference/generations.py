@@ -168,8 +168,9 @@ def create(
 ) -> tuple[Generation, bool]:
     """Queue the request; return its row and whether this call made it (then place the hold).
 
-    The same key with the same choices returns the first row. Call it before the hold: it takes the
-    member's lane, which comes before wallets. The member's team, as it is now, pays.
+    The same key with the same choices returns the first row, with its pictures. Call it before the
+    hold: it takes the member's lane, which comes before wallets. The member's team, as it is now,
+    pays.
     Raises `Conflict` (key used for other choices), `TooManyInFlight`, `InvalidRequest` (key).
     """
     if not 1 <= len(idempotency_key) <= KEY_CHARACTERS_MAX or not idempotency_key.isprintable():
@@ -180,9 +181,9 @@ def create(
     events.take_lane(session, member.id)
     hashed = input_hash(request)
     earlier = session.scalar(
-        select(Generation).where(
-            Generation.member_id == member.id, Generation.idempotency_key == idempotency_key
-        )
+        select(Generation)
+        .where(Generation.member_id == member.id, Generation.idempotency_key == idempotency_key)
+        .options(selectinload(Generation.pictures))  # it may have finished meanwhile
     )
     if earlier is not None:
         if earlier.input_hash != hashed or earlier.project != project:

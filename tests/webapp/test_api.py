@@ -80,6 +80,10 @@ def test_the_same_idempotency_key_is_the_same_job_for_one_key_alone(work: Work) 
         for program in (programs[0], programs[0], programs[1])
     ]
     assert ids[0] == ids[1] != ids[2]
+    work.finish(work.claim(find(work, ids[0])))
+    again = programs[0].post("/v1/generations", json=APPLE, headers=once)
+    assert (again.status_code, again.json()["id"]) == (202, ids[0]), "asked again after its end"
+    assert len(again.json()["pictures"]) == 1
     changed = programs[0].post("/v1/generations", json={**APPLE, "seed": 5}, headers=once)
     assert (changed.status_code, changed.json()["error"]["code"]) == (409, "conflict")
 
