@@ -74,7 +74,7 @@ class WorkerProcess:
         self._beating = threading.Lock()  # the newest report is written last
         self._stopping = RawValue("b", 0)  # set by the parent; no lock that a kill could leave held
         self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def begin(self) -> None:
         """Connect and start the pulse; called in the process that will do the work."""
@@ -87,29 +87,33 @@ class WorkerProcess:
             message="The worker is starting.",
             models={model.id: self._problem(model) for model in self._served()},
         )
-        self._thread = threading.Thread(target=self._pulse, name="pulse", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._pulse, name="pulse", daemon=True),
+            threading.Thread(target=self._check_filters, name="warm-up", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
         self.teller.start()
         self.line.start()
-        threading.Thread(target=self._check_filters, name="warm-up", daemon=True).start()
 
     def stop_soon(self) -> None:
         """Tell the child, from its parent, to hand its job back and end."""
         self._stopping.value = 1
 
     def end(self) -> None:
-        """Finish what is drawn, stop the pulse and take the presence row away."""
+        """Finish what is drawn, stop the pulse, take the presence row away, close the database."""
         if not self.line.close(END_SECONDS):
             _log.warning("Jobs were left unfinished; the sweep gives them to another worker.")
         self.teller.stop()
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join(HEARTBEAT_SECONDS)  # or its last beat would bring the row back
+        for thread in self._threads:
+            thread.join(HEARTBEAT_SECONDS)  # or a last beat would bring the row back
         try:
             with self.database.transaction() as session:
                 presence.leave(session, self.name)
         except (OperationalError, InterfaceError):
             _log.warning("The database is away; the presence row will go stale by itself.")
+        self.database.dispose()
 
     @property
     def database(self) -> Database:

@@ -56,7 +56,6 @@ def gpu_worker(environ: dict[str, str]) -> Iterator[WorkerProcess]:
     process.begin()
     yield process
     process.end()
-    process.database.dispose()
 
 
 def test_one_picture_goes_the_whole_way(studio: Running, gpu_worker: WorkerProcess) -> None:

@@ -30,4 +30,3 @@ def process(database_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
     process.begin()
     yield process
     process.end()
-    process.database.dispose()

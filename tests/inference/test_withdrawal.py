@@ -44,7 +44,6 @@ def process(database_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
     process.begin()
     yield process
     process.end()
-    process.database.dispose()
 
 
 def test_waiting_and_running_jobs_end_with_the_reason_and_their_money_back(desk: Desk) -> None:

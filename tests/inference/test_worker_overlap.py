@@ -192,7 +192,6 @@ def test_weights_are_loaded_before_anybody_asks(
     generate(other, desk.queue().id)
     assert other.loaded == models.find("pocket-turbo"), "the weights are exchanged for a job"
     other.end()
-    other.database.dispose()
 
 
 def warm_up(process: WorkerProcess) -> None:

@@ -84,7 +84,6 @@ def process(database_url: str, tmp_path: Path, weights: Path) -> Iterator[Worker
     process.begin()
     yield process
     process.end()
-    process.database.dispose()
 
 
 def test_a_job_out_of_memory_fails_alone_and_the_next_is_the_same_to_the_byte(

@@ -89,7 +89,6 @@ def process(database_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
     process.begin()
     yield process
     process.end()
-    process.database.dispose()
 
 
 def test_the_worker_refuses_a_listed_picture_and_charges_nothing(
