@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
-from licensing import prompt_terms, prompt_words
+from licensing import prompt_pieces, prompt_terms, prompt_words
 from licensing.prompt_terms import Found
 
 Action = Literal["label", "review", "block"]
@@ -86,7 +86,9 @@ def find_terms(prompt: str) -> list[list[Found]]:
     hidden.append(prompt_words.unmasked(prompt, lexicon.unmasked))
     opened = [lexicon.opened(reading) for reading in plain]
     seen = [lexicon.untwinned(reading) for reading in plain]
-    every = dict.fromkeys([*plain, *opened, *seen, *hidden])
+    cut = [prompt_pieces.glued(reading, lexicon.vocabulary) for reading in plain]
+    turned = prompt_pieces.backwards(plain[0], lexicon.vocabulary)
+    every = dict.fromkeys([*plain, *opened, *seen, *cut, *turned, *hidden])
     return [lexicon.find(reading) for reading in every]
 
 
