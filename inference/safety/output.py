@@ -2,7 +2,7 @@
 
 First the block list, then the classifiers. A prompt that a reviewer is to look at and a picture
 that a reviewer is to look at do not add up to a picture that goes out: two doubts are a refusal.
-Nothing here can loosen a verdict. Called by the worker's last stage, for previews, and for uploads.
+Nothing here can loosen a verdict. Called by the worker's last stage and for previews.
 """
 
 import uuid

@@ -2,21 +2,19 @@
 
 `open_picture` looks at the bytes and at nothing that came with them: the type is what the content
 is, size and pixels are bounded before anything is unpacked, and a file that unpacks to more than it
-says is refused. `fingerprint` is for comparing: a report of a picture must not be refused because
-of what the picture shows. `examine` is for pictures that somebody or a model would see: the block
-list and the classifiers judge them as if they had been made here. Nothing is stored here.
+says is refused. `fingerprint` is for comparing. No model and nobody else sees what is brought, and
+nothing is stored, so no filter judges what it shows: a picture that is reported, or asked about,
+must not be refused for that.
 """
 
 import io
-import uuid
 import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
 from PIL import Image, UnidentifiedImageError
 
-from inference.safety import ImageVerdict, pdq
-from inference.safety.output import OutputDesk
+from inference.safety import pdq
 from licensing.errors import AtelierError
 
 FILE_BYTES_MAX = 20 * 1_048_576  # a PNG of the largest picture made here has half of it
@@ -37,13 +35,6 @@ class UploadRefused(AtelierError):  # noqa: N818 - reads as the answer that it i
     status: ClassVar[int] = 422
 
 
-class UploadForbidden(AtelierError):  # noqa: N818 - reads as the answer that it is
-    """The picture may not be used here."""
-
-    code: ClassVar[str] = "upload_refused"
-    status: ClassVar[int] = 422
-
-
 @dataclass(frozen=True)
 class Upload:
     """A picture as it was brought, unpacked once. `image` keeps the file's own metadata."""
@@ -60,15 +51,6 @@ class Upload:
     def height(self) -> int:
         """In pixels."""
         return self.image.height
-
-
-@dataclass(frozen=True)
-class Examined:
-    """An upload, its hashes (see `fingerprint`) and what the desk says of it."""
-
-    upload: Upload
-    hashes: list[bytes]
-    verdict: ImageVerdict
 
 
 def open_picture(content: bytes) -> Upload:
@@ -100,21 +82,3 @@ def fingerprint(image: Image.Image) -> list[bytes]:
     """
     found = pdq.fingerprint(image)
     return [row.tobytes() for row in found.orientations] if found.is_usable else []
-
-
-def examine(content: bytes, desk: OutputDesk, organisation_id: uuid.UUID) -> Examined:
-    """Judge a picture that is brought to be seen or used.
-
-    Raises `UploadRefused`, and `FilterUnavailable` when it cannot be judged: then it is not used.
-    """
-    upload = open_picture(content)
-    verdict = desk.judge(upload.image.convert("RGB"), organisation_id)
-    return Examined(upload, fingerprint(upload.image), verdict)
-
-
-def require_allowed(content: bytes, desk: OutputDesk, organisation_id: uuid.UUID) -> Examined:
-    """As `examine`; raises `UploadForbidden` for a picture that the desk blocks."""
-    examined = examine(content, desk, organisation_id)
-    if examined.verdict.action == "block":
-        raise UploadForbidden("The picture filter refused this picture, so it was not taken.")
-    return examined

@@ -1,33 +1,19 @@
-"""The uploads desk: what a file is, how large it may become, and what is said of what it shows."""
+"""The uploads desk: what a file is, and how large it may become."""
 
 import io
 import struct
-import uuid
 import zlib
 
 import pytest
 from PIL import Image
-from sqlalchemy.orm import Session
 from test_block_list import PDQ, PICTURE
-from test_safety_image import blur
 
-from inference.safety import FilterUnavailable
-from inference.safety.filters import chosen
-from inference.safety.known import KnownPictures
-from inference.safety.output import OutputDesk
 from inference.safety.uploads import (
     FILE_BYTES_MAX,
-    UploadForbidden,
     UploadRefused,
-    examine,
     fingerprint,
     open_picture,
-    require_allowed,
 )
-from licensing import block_list
-from licensing.db import Database
-
-ORGANISATION = uuid.UUID(int=1)
 
 
 def saved(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -78,29 +64,3 @@ def test_a_plain_picture_has_no_fingerprint() -> None:
     assert fingerprint(PICTURE)[0] == PDQ
     assert len(fingerprint(PICTURE)) == 8
     assert fingerprint(Image.new("RGB", (256, 256), "white")) == []
-
-
-@pytest.fixture
-def desk(database: Database) -> OutputDesk:
-    known = KnownPictures()
-    with database.transaction() as session:
-        block_list.import_feed(session, [PDQ.hex()], source="feed", category="harassment")
-    with Session(database.engine) as session:
-        known.refresh(session)
-    return OutputDesk(known, chosen({}))
-
-
-def test_an_upload_is_judged_like_a_picture_made_here(desk: OutputDesk) -> None:
-    listed = examine(saved(PICTURE.transpose(Image.Transpose.ROTATE_90)), desk, ORGANISATION)
-    assert (listed.verdict.action, listed.verdict.source) == ("block", "pdq:feed")
-    explicit = examine(saved(blur(256), "WEBP"), desk, ORGANISATION)
-    assert (explicit.verdict.action, explicit.verdict.category) == ("block", "sexual")
-    with pytest.raises(UploadForbidden):
-        require_allowed(saved(PICTURE), desk, ORGANISATION)
-    harmless = require_allowed(saved(Image.new("RGB", (96, 96), "white")), desk, ORGANISATION)
-    assert harmless.verdict.action == "allow"
-
-
-def test_without_a_list_nothing_is_taken() -> None:
-    with pytest.raises(FilterUnavailable):
-        examine(saved(PICTURE), OutputDesk(KnownPictures(), chosen({})), ORGANISATION)
