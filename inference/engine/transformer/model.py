@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from inference.engine.transformer.low_rank import NO_BRANCHES, BlockBranches
 
+ANGLES_MAX = 8  # rotary tables of pictures that are kept, of up to 8 MB each
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -55,6 +57,8 @@ class Transformer(nn.Module):
         self.blocks = blocks
         # What LoRAs add to each block; see `inference.engine.branches`, which alone sets it.
         self.branches: Sequence[BlockBranches] | None = None
+        # By the picture's rows and columns of tokens. Made on the stream that `prepare` runs on.
+        self._angles: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def without_blocks(self) -> "Transformer":
         """One that can `prepare` and tell `times` beside this one's steps, whatever LoRAs do to it.
@@ -80,14 +84,28 @@ class Transformer(nn.Module):
     def prepare(self, embeds: torch.Tensor, grid: tuple[int, int]) -> Prepared:
         """The constants for text states (1, L, taps, width of the encoder) on a grid of tokens."""
         text = self.rest.txt_in(self.rest.text_fusion(embeds.to(self.device, self.dtype)))
+        if grid not in self._angles:
+            if len(self._angles) >= ANGLES_MAX:
+                self._angles.clear()
+            self._angles[grid] = self._angles_of(grid)
+        cos, sin = self._angles[grid]
+        # All text is at place 0 of each axis, where nothing is turned.
+        turned = text.shape[1], cos.shape[1]
+        return Prepared(
+            text,
+            torch.cat([cos.new_ones(turned), cos]),
+            torch.cat([sin.new_zeros(turned), sin]),
+        )
+
+    def _angles_of(self, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and sines (rows * columns, head_dim / 2) of a picture's tokens."""
         rows, columns = grid
-        ids = torch.zeros(text.shape[1] + rows * columns, 3, device=self.device)
-        image = ids[text.shape[1] :].view(rows, columns, 3)
-        image[..., 1] = torch.arange(rows, device=self.device)[:, None]
-        image[..., 2] = torch.arange(columns, device=self.device)[None]
+        ids = torch.zeros(rows, columns, 3, device=self.device)
+        ids[..., 1] = torch.arange(rows, device=self.device)[:, None]
+        ids[..., 2] = torch.arange(columns, device=self.device)[None]
         # diffusers writes each angle twice, for both halves of the pair that it turns.
-        cos, sin = (table[:, ::2].contiguous() for table in self.rest.rotary_emb(ids))
-        return Prepared(text, cos, sin)
+        cos, sin = (table[:, ::2].contiguous() for table in self.rest.rotary_emb(ids.flatten(0, 1)))
+        return cos, sin
 
     def times(self, sigmas: Sequence[float] | torch.Tensor) -> Times:
         """The modulations of all steps; `sigmas` in [0, 1], rounded to the model's precision."""
