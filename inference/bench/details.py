@@ -24,10 +24,11 @@ def lines(engine: PipelineEngine, model: Model, side: int) -> Iterator[str]:
     request = GenerationRequest(PROMPT, model.id, side, side, images=1, seed=2)
     again = in_turns({"hit": partial(engine.encode, request, model)}, RUNS)["hit"].median
     yield f"- a prompt that comes again: {1000 * again:.2f} ms"
-    previews, asked = list[float](), list[StepProgress]()
+    previews, asked, ends = list[float](), list[StepProgress](), list[float]()
 
     def watch(step: StepProgress) -> None:
         asked.append(step)
+        ends.append(time.perf_counter())
 
     draw = partial(_draw, engine, model, request)
     if torch.cuda.is_available():
@@ -43,7 +44,10 @@ def lines(engine: PipelineEngine, model: Model, side: int) -> Iterator[str]:
     four = GenerationRequest(PROMPT, model.id, side, side, images=4, seed=1)
     company = engine.decode(engine.denoise(engine.encode(four, model), four, model, _pass, _never))
     yield f"- picture 2 of 4 has the bytes that its seed has alone: {company[1].tobytes() == first}"
-    yield f"- cancelled half-way through a step: stops after {_cancelled(engine, model, request)}"
+    a_step = statistics.median(later - earlier for earlier, later in pairwise(ends))
+    for name, after in (("the first step", 0), ("a later one", model.steps // 2)):
+        stopped = _cancelled(engine, model, request, after, a_step)
+        yield f"- cancelled half-way through {name}: stops after {stopped}"
     if torch.cuda.is_available():
         yield f"- peak memory: {torch.cuda.max_memory_allocated() / GIB:.1f} GiB"
 
@@ -58,18 +62,27 @@ def _draw(
     return picture.tobytes()
 
 
-def _cancelled(engine: PipelineEngine, model: Model, request: GenerationRequest) -> str:
-    """How long the engine works on once it is asked to stop half-way through a step, in steps."""
-    conditioning, steps, wishes = engine.encode(request, model), list[float](), list[float]()
+def _cancelled(
+    engine: PipelineEngine, model: Model, request: GenerationRequest, after: int, a_step: float
+) -> str:
+    """How long the engine works on once it is asked to stop, in steps of `a_step` seconds.
+
+    It is asked half a step after its step number `after` has ended, or after it began with none.
+    """
+    conditioning, done, wishes = engine.encode(request, model), list[int](), list[float]()
 
     def wish() -> None:
         wishes.append(time.perf_counter())
 
-    def on_step(_step: StepProgress) -> None:
-        steps.append(time.perf_counter())
-        if len(steps) == model.steps // 2:
-            threading.Timer((steps[-1] - steps[-2]) / 2, wish).start()
+    asking = threading.Timer(a_step / 2, wish)
 
+    def on_step(_step: StepProgress) -> None:
+        done.append(1)
+        if len(done) == after:
+            asking.start()
+
+    if after == 0:
+        asking.start()
     try:
         engine.denoise(conditioning, request, model, on_step, lambda: bool(wishes))
     except Cancelled:
@@ -77,7 +90,6 @@ def _cancelled(engine: PipelineEngine, model: Model, request: GenerationRequest)
             torch.cuda.synchronize()
     else:
         return "no step at all: it went on"
-    a_step = statistics.median(later - earlier for earlier, later in pairwise(steps))
     return f"{(time.perf_counter() - wishes[0]) / a_step:.2f} steps"
 
 

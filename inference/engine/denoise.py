@@ -124,7 +124,7 @@ def denoise(
         delta = float(sigmas[index + 1] - sigmas[index])
         latents = (latents.float() + delta * velocity).to(velocity.dtype)
         clean = latents - float(sigmas[index + 1]) * velocity
-        report = passed(Passed(index, clean[0], _marker(on_card=on_card)))
+        report = passed(Passed(index, clean[0], marker(on_card=on_card)))
         if on_card:
             behind.started(report, time.perf_counter() - began)
         else:
@@ -133,27 +133,41 @@ def denoise(
 
 
 class Pace:
-    """When to start the next step on a card that works on the one before."""
+    """When to start the next step on a card that works on the one before.
+
+    Kept for pictures of one size: how long their steps take is known from the last request.
+    """
 
     def __init__(self) -> None:
-        """Know nothing: the first three steps are started at once."""
+        """Know nothing: the first two steps of the first request are started at once."""
         self._starting = 0.0  # seconds that starting a step took
-        self._ends: list[float] = []  # when the steps that were reported had ended
+        self._rows = 1  # of text and picture, which is what a step's time grows with
+        self._step_seconds: float | None = None  # what the last step took
+        self._came: float | None = None  # when the card came to the step that runs
+
+    def begins(self, rows: int) -> None:
+        """A request begins, whose steps have so many `rows`; nothing of it runs yet."""
+        if self._step_seconds is not None:
+            self._step_seconds *= rows / self._rows
+        self._rows = rows
+        self._came = None
 
     def started(self, seconds: float) -> None:
         """Starting a step took so long."""
         self._starting = seconds
 
-    def ended(self) -> None:
-        """A step has just ended, and the next one runs."""
-        self._ends.append(time.perf_counter())
+    def came(self) -> None:
+        """The card has just come to the next step: the one before it has ended."""
+        now = time.perf_counter()
+        if self._came is not None:
+            self._step_seconds = now - self._came
+        self._came = now
 
     def wait(self) -> None:
         """Return when it is time to start the next."""
-        if len(self._ends) < 2:  # noqa: PLR2004 - an interval has two ends
+        if self._came is None or self._step_seconds is None:
             return
-        step_seconds = self._ends[-1] - self._ends[-2]
-        until = self._ends[-1] + step_seconds - 2 * self._starting - LEAD_SECONDS
+        until = self._came + self._step_seconds - 2 * self._starting - LEAD_SECONDS
         time.sleep(max(0.0, until - time.perf_counter()))
 
 
@@ -163,19 +177,22 @@ class Behind:
     The last one is reported by whoever waits for it, while the next request is drawn.
     """
 
-    def __init__(self, reads: object) -> None:
-        """`reads` is what the steps read: kept until the last of them is done."""
-        self.pace = Pace()
+    def __init__(self, reads: object, pace: Pace, reached: Callable[[], None]) -> None:
+        """`reads` is what the steps read: kept until the last of them is done.
+
+        `reached` waits until the card has come to the first of them.
+        """
+        self.pace = pace
         self._reads: object = reads
+        self._reached = reached
         self._report: Callable[[], None] | None = None
 
     def started(self, report: Callable[[], None], seconds: float) -> None:
         """A step was started in `seconds`; wait for the one before it and report that."""
         self.pace.started(seconds)
-        before, self._report = self._report, report
-        if before is not None:
-            before()
-            self.pace.ended()
+        before, self._report = self._report or self._reached, report
+        before()
+        self.pace.came()
 
     def settle(self) -> None:
         """Wait for the last step and report it; nothing to do a second time."""
@@ -185,7 +202,7 @@ class Behind:
         self._reads = None
 
 
-def _marker(*, on_card: bool) -> Callable[[], None]:
+def marker(*, on_card: bool) -> Callable[[], None]:
     """A function that waits until the device has done what was asked of it so far."""
     if not on_card:
         return lambda: None

@@ -9,6 +9,7 @@ import torch
 
 from inference.engine import Build
 from inference.engine.branches import Branches
+from inference.engine.denoise import Pace
 from inference.engine.device import Device
 from inference.engine.ends import text_states
 from inference.engine.load import build_of, load_pipeline, load_transformer
@@ -38,6 +39,8 @@ class Loaded:
     decoding: torch.cuda.Stream | None
     # By the number of a picture's tokens: times and sigmas of all steps.
     scheduled: dict[int, tuple[Times, torch.Tensor]] = field(default_factory=dict)
+    # By the number of a picture's tokens, and of LoRAs.
+    paces: dict[tuple[int, int], Pace] = field(default_factory=dict)
 
     def text_states(self, prompt: str) -> torch.Tensor:
         """The tapped hidden states (1, L, taps, width) of a prompt."""

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from inference.engine import Cancelled, Conditioning, Latents, StepProgress
-from inference.engine.denoise import Behind, Guided, Passed, Schedule, denoise, noise
+from inference.engine.denoise import Behind, Guided, Pace, Passed, Schedule, denoise, marker, noise
 from inference.engine.loaded import Loaded
 from inference.engine.transformer.model import Times, Transformer
 from inference.request import GenerationRequest, picture_seed
@@ -23,6 +23,16 @@ class Ready:
     guided: Guided
     times: Times
     sigmas: torch.Tensor
+
+    @property
+    def rows(self) -> int:
+        """Of a step: the tokens of the text and of the picture."""
+        return len(self.guided.prompt.cos)
+
+    @property
+    def picture_tokens(self) -> int:
+        """The picture's alone."""
+        return self.rows - self.guided.prompt.text_tokens
 
     @property
     def nbytes(self) -> int:
@@ -73,7 +83,9 @@ def take_steps(
     states, ready = conditioning.tensors
     if ready is None:
         ready = prepare(loaded.stepper.transformer, states, request, loaded)
-    behind = Behind(reads=ready)
+    pace = loaded.paces.setdefault((ready.picture_tokens, len(request.adapters)), Pace())
+    pace.begins(ready.rows)
+    behind = Behind(ready, pace, marker(on_card=loaded.device.kind == "cuda"))
     done = []
     for index in range(request.images):
         latents = denoise(

@@ -1,6 +1,7 @@
 """When the next step is started on a card: late, so that a stop is met, and never too late."""
 
 import weakref
+from functools import partial
 
 import pytest
 
@@ -30,48 +31,60 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def step_ends(pace: Pace, clock: Clock, seconds: float) -> None:
     clock.now += seconds
-    pace.ended()
+    pace.came()
 
 
-def test_the_first_steps_are_started_at_once(clock: Clock) -> None:
-    pace = Pace()
-    for _ in range(2):
-        began = clock.now
-        pace.wait()
-        assert clock.now == began
-        pace.started(0.01)
-        step_ends(pace, clock, 0.1)
-
-
-def test_then_a_step_is_started_shortly_before_the_running_one_ends(clock: Clock) -> None:
-    pace = Pace()
-    pace.started(0.01)
-    for _ in range(2):
-        step_ends(pace, clock, 0.1)
-    ended = clock.now
+def waited(pace: Pace, clock: Clock) -> float:
+    began = clock.now
     pace.wait()
-    assert clock.now - ended == pytest.approx(0.1 - 2 * 0.01 - LEAD_SECONDS)
+    return clock.now - began
+
+
+def draw(pace: Pace, clock: Clock, rows: int, step_seconds: float) -> list[float]:
+    """What was waited for before each of four steps, each of which takes a moment to start."""
+    pace.begins(rows)
+    waits = [waited(pace, clock)]
+    pace.started(0.01)
+    pace.came()  # to the first
+    for _ in range(3):
+        waits.append(waited(pace, clock))
+        pace.started(0.01)
+        step_ends(pace, clock, step_seconds - waits[-1])
+    return waits
+
+
+def test_a_step_is_started_shortly_before_the_running_one_ends(clock: Clock) -> None:
+    shortly = 2 * 0.01 + LEAD_SECONDS
+    # How long a step takes is not known before the first has ended.
+    assert draw(Pace(), clock, 1000, 0.1) == pytest.approx([0, 0, 0.1 - shortly, 0.1 - shortly])
+
+
+def test_the_next_request_of_the_size_knows_it_from_its_first_step_on(clock: Clock) -> None:
+    pace, shortly = Pace(), 2 * 0.01 + LEAD_SECONDS
+    draw(pace, clock, 1000, 0.1)
+    # A longer prompt: a tenth more rows.
+    assert draw(pace, clock, 1100, 0.11) == pytest.approx([0, *[0.11 - shortly] * 3])
 
 
 def test_nothing_is_waited_for_where_starting_takes_as_long_as_the_step(clock: Clock) -> None:
     pace = Pace()
+    pace.begins(1000)
+    pace.came()
+    step_ends(pace, clock, 0.1)
     pace.started(0.06)
-    for _ in range(2):
-        step_ends(pace, clock, 0.1)
-    began = clock.now
-    pace.wait()
-    assert clock.now == began
+    assert waited(pace, clock) == 0
 
 
 def test_each_step_is_reported_while_the_next_one_runs_and_the_last_when_asked_for() -> None:
-    said: list[int] = []
-    behind = Behind(reads=object())
-    for step in range(3):
-        behind.started(lambda step=step: said.append(step), 0.0)  # type: ignore[misc]
-        assert said == list(range(step)), "one behind the card"
+    said: list[str] = []
+    behind = Behind(object(), Pace(), partial(said.append, "reached"))
+    assert said == []
+    for step, before in enumerate((["reached"], ["reached", "0"], ["reached", "0", "1"])):
+        behind.started(partial(said.append, str(step)), 0.0)
+        assert said == before, "one behind the card"
     behind.settle()
     behind.settle()
-    assert said == [0, 1, 2]
+    assert said == ["reached", "0", "1", "2"]
 
 
 def test_what_the_steps_read_is_kept_until_the_last_is_done() -> None:
@@ -80,7 +93,7 @@ def test_what_the_steps_read_is_kept_until_the_last_is_done() -> None:
 
     read = Read()
     kept = weakref.ref(read)
-    behind = Behind(reads=read)
+    behind = Behind(read, Pace(), lambda: None)
     behind.started(lambda: None, 0.0)
     del read
     assert kept() is not None
