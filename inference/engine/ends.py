@@ -21,14 +21,14 @@ def text_states(pipeline: TrimmedPipeline, device: torch.device, prompt: str) ->
 
     A text encoder that lives elsewhere visits the device meanwhile.
     """
-    visits = pipeline.text_encoder.device.type != device.type
-    if visits:
-        free()
+    if pipeline.text_encoder.device.type == device.type:
+        return pipeline.states_of(prompt, device)
+    free()
     with visiting(pipeline.text_encoder, device):
-        embeds: torch.Tensor = pipeline.encode_prompt(prompt, device=device)[0]
-    if visits:
-        free()  # its room is the transformer's now
-    return embeds
+        states = pipeline.states_of(prompt, device)
+        torch.cuda.current_stream(device).synchronize()
+    free()  # its room is the transformer's now
+    return states
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from diffusers import Krea2Pipeline
 from inference.engine.qwen import tapped_states
 from inference.engine.text_graphs import RecordedText
 
+TOKENS_MAX = 512  # of a prompt, as stock
 RECORDED_TOKENS_MAX = 560  # 512 of a prompt, 34 before them, 5 behind, rounded up
 
 
@@ -36,7 +37,7 @@ class TrimmedPipeline(Krea2Pipeline):  # type: ignore[misc] # diffusers is untyp
     def get_text_hidden_states(
         self,
         prompt: str | list[str],
-        max_sequence_length: int = 512,
+        max_sequence_length: int = TOKENS_MAX,
         device: torch.device | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Tapped hidden states (B, L, taps, width) and their mask (B, L), L as long as is needed.
@@ -46,14 +47,25 @@ class TrimmedPipeline(Krea2Pipeline):  # type: ignore[misc] # diffusers is untyp
         """
         device = device or self._execution_device
         prompts = [prompt] if isinstance(prompt, str) else prompt
+        ids, mask = self._tokens(prompts, max_sequence_length)
+        states = self._tapped(ids, mask, device)
+        return states, mask[:, self.prompt_template_encode_start_idx :].to(device)
+
+    def states_of(self, prompt: str, device: torch.device) -> torch.Tensor:
+        """One prompt's tapped hidden states (1, L, taps, width); all of its tokens are real.
+
+        The host does not wait for them: a mask on the card would have to be asked.
+        """
+        return self._tapped(*self._tokens([prompt], TOKENS_MAX), device)
+
+    def _tokens(self, prompts: list[str], tokens_max: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Their ids and which of them are real, each (B, prefix + L), in main memory."""
         dropped = self.prompt_template_encode_start_idx
         body = self.tokenizer(
             [self.prompt_template_encode_prefix + text for text in prompts],
             truncation=True,
             padding="longest",
-            max_length=max_sequence_length
-            + dropped
-            - self.prompt_template_encode_num_suffix_tokens,
+            max_length=tokens_max + dropped - self.prompt_template_encode_num_suffix_tokens,
             return_tensors="pt",
         )
         suffix = self.tokenizer(
@@ -61,9 +73,13 @@ class TrimmedPipeline(Krea2Pipeline):  # type: ignore[misc] # diffusers is untyp
         )
         ids = torch.cat([body.input_ids, suffix.input_ids], dim=1)
         mask = torch.cat([body.attention_mask, suffix.attention_mask], dim=1).bool()
-        positions = (mask.long().cumsum(dim=-1) - 1).clamp(min=0)
-        taps = self.recorded(ids) if self.recorded is not None and len(prompts) == 1 else None
+        return ids, mask
+
+    def _tapped(self, ids: torch.Tensor, mask: torch.Tensor, device: torch.device) -> torch.Tensor:
+        """The tapped states (B, L, taps, width) behind the prefix."""
+        taps = self.recorded(ids) if self.recorded is not None and len(ids) == 1 else None
         if taps is None:
+            positions = (mask.long().cumsum(dim=-1) - 1).clamp(min=0)
             taps = tapped_states(
                 self.text_encoder.language_model,
                 ids.to(device),
@@ -71,7 +87,7 @@ class TrimmedPipeline(Krea2Pipeline):  # type: ignore[misc] # diffusers is untyp
                 positions.to(device),
                 self.text_encoder_select_layers,
             )
-        return taps[:, dropped:], mask[:, dropped:].to(device)
+        return taps[:, self.prompt_template_encode_start_idx :]
 
     def encode_prompt(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
         """As in diffusers, but the mask is None when every token is real."""

@@ -100,8 +100,9 @@ def _thumbnail(image: Image, origin: Origin, papers: Papers) -> bytes:
     The watermark is laid over it at its own size (of the original's, little is left this small),
     and no stronger than it takes to be found again in the file.
     """
-    small = image.copy()
-    small.thumbnail((THUMBNAIL_SIDE,) * 2, Resampling.LANCZOS, reducing_gap=THUMBNAIL_GAP)
+    scale = min(1.0, THUMBNAIL_SIDE / max(image.size))
+    size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+    small = image.resize(size, Resampling.LANCZOS, reducing_gap=THUMBNAIL_GAP)
     for strength in THUMBNAIL_STRENGTHS:
         buffer = io.BytesIO()
         marked = watermark.embed(small, papers.watermark_key, strength)

@@ -12,7 +12,7 @@ pattern. docs/safety.md has the measurements. Needs numpy and Pillow; loads no t
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -41,6 +41,7 @@ SCALE_MIN, SCALE_MAX, SAME_SCALE = 0.25, 4.0, 0.002
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as JPEG counts brightness
 
 Plane = NDArray[np.float32]
+Spectrum = NDArray[np.complex128]
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def _amplitude(light: Plane) -> Plane:
 
 
 def answer(image: Image.Image, key: bytes) -> float:
-    """How strongly the pattern of `key` answers in a picture that was not resized."""
-    return _answer(_scaled(image.convert("RGB"), 1.0), key)
+    """How strongly the pattern of `key` answers in a picture that was not resized or turned."""
+    return _answer(_scaled(image.convert("RGB"), 1.0), _orientations(key)[:1])
 
 
 def search(image: Image.Image, key: bytes) -> Finding:
@@ -95,7 +96,7 @@ def search(image: Image.Image, key: bytes) -> Finding:
         return Finding(0.0)
     best = 0.0
     for scale in _scales(rgb.size):
-        best = max(best, _answer(_scaled(rgb, scale), key))
+        best = max(best, _answer(_scaled(rgb, scale), _orientations(key)))
         if best >= SCORE_FOUND:
             break
     return Finding(round(best, 2))
@@ -123,8 +124,8 @@ def _scaled(rgb: Image.Image, scale: float) -> Plane:
     return np.asarray(middle, np.float32) @ _LUMA
 
 
-def _answer(light: Plane, key: bytes) -> float:
-    """The highest correlation over all shifts and orientations, in deviations of all of them."""
+def _answer(light: Plane, orientations: Sequence[Spectrum]) -> float:
+    """The highest correlation over all shifts and `orientations`, in deviations of all shifts."""
     shapeless = light - _blur(light, SHAPES_RADIUS)
     contrast = np.sqrt(np.maximum(_blur(shapeless**2, CONTRAST_RADIUS), 1.0))
     even = np.clip(shapeless / contrast, -CONTRAST_LIMIT, CONTRAST_LIMIT)
@@ -135,7 +136,7 @@ def _answer(light: Plane, key: bytes) -> float:
     # Half whitened: what the picture holds much of, counts less.
     spectrum /= np.sqrt(np.abs(spectrum)) + 1e-9
     best = 0.0
-    for conjugate in _orientations(key):
+    for conjugate in orientations:
         correlation = np.fft.ifft2(spectrum * conjugate).real
         best = max(best, float(correlation.max() / (correlation.std() + 1e-9)))
     return best
@@ -152,8 +153,8 @@ def _pattern(key: bytes) -> Plane:
 
 
 @cache
-def _orientations(key: bytes) -> tuple[NDArray[np.complex128], ...]:
-    """The conjugate spectra of the pattern turned and mirrored in all eight ways."""
+def _orientations(key: bytes) -> tuple[Spectrum, ...]:
+    """The conjugate spectra of the pattern as it is, turned and mirrored: all eight ways."""
     turned = [np.rot90(_pattern(key), turn) for turn in range(4)]
     every = [*turned, *(tile[:, ::-1] for tile in turned)]
     return tuple(np.conj(np.fft.fft2(tile)) * _band() for tile in every)

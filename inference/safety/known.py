@@ -40,14 +40,15 @@ class KnownPictures:
 
     def refresh(self, session: Session) -> None:
         """Read the list anew if it has changed. Raises `FilterUnavailable`."""
-        pdq = self._pdq()
         newest = block_list.revision(session)
-        if self._held is not None and newest == self._held.revision:
-            return
-        entries = list(block_list.entries(session))
+        if self._held is None or newest != self._held.revision:
+            self.hold(newest, list(block_list.entries(session)))
+
+    def hold(self, revision: Revision, entries: list[Entry]) -> None:
+        """Take `entries` for the list. Raises `FilterUnavailable`."""
         packed = np.frombuffer(b"".join(entry.pdq for entry in entries), np.uint8)
-        index = pdq.HashIndex(packed.reshape(-1, block_list.HASH_BYTES))
-        self._held = Held(newest, entries, index)
+        index = self._pdq().HashIndex(packed.reshape(-1, block_list.HASH_BYTES))
+        self._held = Held(revision, entries, index)
 
     def check(self, image: Image, organisation_id: uuid.UUID) -> ImageVerdict | None:
         """Say what a picture is a copy of; None if of nothing on the list.

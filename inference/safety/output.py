@@ -1,11 +1,13 @@
 """The output desk: all that is asked about a picture before anybody sees it, and how it adds up.
 
-First the block list, then the classifiers. A prompt that a reviewer is to look at and a picture
-that a reviewer is to look at do not add up to a picture that goes out: two doubts are a refusal.
-Nothing here can loosen a verdict. Called by the worker's last stage and for previews.
+The block list and the classifiers are asked at once, and the list has the first word. A prompt that
+a reviewer is to look at and a picture that a reviewer is to look at do not add up to a picture that
+goes out: two doubts are a refusal. Nothing here can loosen a verdict. Called by the worker's last
+stage and for previews.
 """
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
@@ -46,7 +48,9 @@ class OutputDesk:
 
         Raises `FilterUnavailable` when any of the judges cannot say.
         """
-        verdict = self._known.check(image, organisation_id) or self._image_filter.check(image)
+        with ThreadPoolExecutor(1) as beside:
+            classified = beside.submit(self._image_filter.check, image)
+            verdict = self._known.check(image, organisation_id) or classified.result()
         if is_doubtful and verdict.action == "review":
             return replace(verdict, action="block", source=f"{verdict.source}, doubtful prompt")
         return verdict
