@@ -22,6 +22,15 @@ FILLER = 0  # a token like any other
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Recording:
+    """The encoder at one length: write `ids`, replay. All that a replay reads is kept here."""
+
+    graph: torch.cuda.CUDAGraph
+    ids: torch.Tensor  # (1, length)
+    positions: torch.Tensor  # (1, length)
+
+
 @dataclass
 class RecordedText:
     """Runs `encoder`, the language half of a Qwen3VLModel, which stays where it is. One thread's.
@@ -33,7 +42,7 @@ class RecordedText:
     taps: Sequence[int]
     tokens_max: int
     records: bool = True
-    _graphs: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = field(default_factory=dict)
+    _recordings: dict[int, Recording] = field(default_factory=dict)
     _states: torch.Tensor | None = None
     _pool: Any = None
 
@@ -43,18 +52,18 @@ class RecordedText:
         length = -(-tokens // GRAIN) * GRAIN
         if not self.records or length > self.tokens_max:
             return None
-        if length not in self._graphs and not self._try_to_record(length):
+        if length not in self._recordings and not self._try_to_record(length):
             return None
-        graph, held = self._graphs[length]
-        held[:, :tokens].copy_(ids)
-        held[:, tokens:].fill_(FILLER)
-        graph.replay()
+        recording = self._recordings[length]
+        recording.ids[:, :tokens].copy_(ids)
+        recording.ids[:, tokens:].fill_(FILLER)
+        recording.graph.replay()
         assert self._states is not None
         return self._states[:, :tokens].clone()
 
     def forget(self) -> None:
         """Give up all recordings and their memory."""
-        self._graphs.clear()
+        self._recordings.clear()
         self._states = None
 
     def _try_to_record(self, length: int) -> bool:
@@ -72,17 +81,17 @@ class RecordedText:
 
     def _record(self, length: int) -> None:
         device = self.encoder.embed_tokens.weight.device
-        held = torch.full((1, length), FILLER, device=device)
+        ids = torch.full((1, length), FILLER, device=device)
         mask = torch.ones(1, length, dtype=torch.bool)
         positions = torch.arange(length, device=device)[None]
         # Once as it is: libraries make ready what a recording could not.
-        states = tapped_states(self.encoder, held, mask, positions, self.taps)
+        states = tapped_states(self.encoder, ids, mask, positions, self.taps)
         if self._states is None:
             self._states = states.new_empty(1, self.tokens_max, *states.shape[2:])
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         # Steps are drawn meanwhile by another thread: theirs are not recorded.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            states = tapped_states(self.encoder, held, mask, positions, self.taps)
+            states = tapped_states(self.encoder, ids, mask, positions, self.taps)
             self._states[:, :length].copy_(states)
-        self._graphs[length] = graph, held
+        self._recordings[length] = Recording(graph, ids, positions)
