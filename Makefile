@@ -31,6 +31,10 @@ tests: $(VENV)/.browser  ## The tests alone
 test-nightly: $(VENV)/.installed-dev $(VENV)/.browser  ## The tests that are too slow for every stop
 	$(BIN)/pytest -m nightly
 
+.PHONY: test-card
+test-card: $(VENV)/.installed-dev  ## The engine's kernels and recordings on this machine's GPU
+	ATELIER_TEST_CARD=1 $(BIN)/pytest tests/inference/engine/test_{kernels,text_recorded,card_paths}.py
+
 .PHONY: check
 check: $(VENV)/.installed-dev  ## Style, types, layers (the tidy test runs with the others)
 	$(BIN)/ruff check .

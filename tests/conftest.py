@@ -1,6 +1,12 @@
 """What every test stands on: a real PostgreSQL, cloned anew for each test, and a Valkey."""
 
 import os
+
+# Before torch is imported: the tests are the same with and without a GPU. `make test-card` has its
+# own, and says so.
+if "ATELIER_TEST_CARD" not in os.environ:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 import shutil
 import tempfile
 import uuid
