@@ -127,8 +127,7 @@ def _run_row(
     if row.prompts == "line":
         figures["line_style_share"] = float((verdict.style == LORA_STYLE).mean())
     if twin is not None:
-        gap = np.abs(pictures.astype(np.int16) - twin.astype(np.int16)).mean()
-        figures["mean_pixel_difference_to_twin"] = round(float(gap), 3)
+        figures |= _apart(pictures, twin, features, look(judge, twin).features.astype(np.float64))
     if row.diverse:
         figures["diversity"] = round(_diversity(pipe, row, plan, judge), 4)
     _keep(plan, row.name, figures)
@@ -177,6 +176,19 @@ def accuracy(marks: Marks) -> dict[str, dict[str, float]]:
             low, high = measures.wilson(int(rows.sum()), len(rows))
             answer[head] = {"share": float(rows.mean()), "low": low, "high": high, "of": len(rows)}
     return answer
+
+
+def _apart(
+    pictures: Bytes, twin: Bytes, features: NDArray[np.float64], theirs: NDArray[np.float64]
+) -> dict[str, float]:
+    """How far pictures are from their twins of the same seeds, to a meter and to the judge."""
+    gap = np.abs(pictures.astype(np.int16) - twin.astype(np.int16)).mean()
+    ours, others = (each.astype(np.float32) / 127.5 - 1 for each in (pictures, twin))
+    return {
+        "mean_pixel_difference_to_twin": round(float(gap), 3),
+        "psnr_db_to_twin": round(measures.psnr(others, ours), 2),
+        "feature_distance_to_twin": round(measures.distance(features, theirs), 4),
+    }
 
 
 def _frechet(features: NDArray[np.float64], reference: Reference) -> float:

@@ -37,15 +37,26 @@ def frechet(mean1: Floats, covariance1: Floats, mean2: Floats, covariance2: Floa
     return float(((mean1 - mean2) ** 2).sum() + trace)
 
 
-def diversity(features: Floats) -> float:
-    """Mean distance between pictures of one prompt: features (prompts, seeds, width).
+def distance(ours: Floats, theirs: Floats) -> float:
+    """Mean distance between pictures in pairs: features (B, width) of each.
 
-    Rows are scaled to length 1, so the value lies in 0 (all alike) .. 2.
+    Rows are scaled to length 1, so the value lies in 0 (all alike) .. 2. As LPIPS (Zhang and
+    others, 2018) it asks a network that was trained to tell pictures apart; this one saw only ours.
     """
-    unit = features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
+    return float(np.linalg.norm(_unit(ours) - _unit(theirs), axis=-1).mean())
+
+
+def diversity(features: Floats) -> float:
+    """Mean distance, as above, between pictures of one prompt: features (prompts, seeds, width)."""
+    unit = _unit(features)
     gaps = np.linalg.norm(unit[:, :, None] - unit[:, None], axis=-1)
     seeds = features.shape[1]
     return float(gaps.sum() / (len(features) * seeds * (seeds - 1)))
+
+
+def _unit(rows: Floats) -> Floats:
+    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+    return unit
 
 
 def psnr(clean: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -26,6 +26,8 @@ def test_intervals_and_distances_have_their_known_values() -> None:
     assert measures.diversity(alike) == pytest.approx(0)
     opposite = np.array([[[1.0, 0], [-1.0, 0]]])
     assert measures.diversity(opposite) == pytest.approx(2)
+    ours, theirs = np.array([[3.0, 0], [0, 1.0]]), np.array([[1.0, 0], [0, -7.0]])
+    assert measures.distance(ours, theirs) == pytest.approx((0 + 2) / 2)
     black, grey = np.full((1, 3, 4, 4), -1, np.float32), np.full((1, 3, 4, 4), -0.8, np.float32)
     assert measures.psnr(black, grey) == pytest.approx(20, abs=1e-4)
 
@@ -73,6 +75,8 @@ def test_a_report_is_written_from_real_pictures(
     assert 0 <= figures["diversity"] <= 2
     rounded = json.loads((tmp_path / "pocket" / "turbo-8-int8.json").read_text())
     assert rounded["mean_pixel_difference_to_twin"] >= 0
+    assert 0 <= rounded["feature_distance_to_twin"] <= 2
+    assert rounded["psnr_db_to_twin"] > 0
     with Image.open(tmp_path / "pocket" / "turbo-8.webp") as sheet:
         assert sheet.width == 2 * 192
     with Image.open(tmp_path / "pocket" / "turbo-8-384x160.webp") as sheet:
