@@ -32,8 +32,8 @@ test-nightly: $(VENV)/.installed-dev $(VENV)/.browser  ## The tests that are too
 	$(BIN)/pytest -m nightly
 
 .PHONY: test-card
-test-card: $(VENV)/.installed-dev  ## The engine's kernels and recordings on this machine's GPU
-	ATELIER_TEST_CARD=1 $(BIN)/pytest tests/inference/engine/test_{kernels,text_recorded,card_paths}.py
+test-card: $(VENV)/.installed-dev  ## The engine on this machine's GPU
+	ATELIER_TEST_CARD=1 $(BIN)/pytest tests/inference/engine/test_{kernels,text_recorded,card_paths,on_card}.py
 
 .PHONY: check
 check: $(VENV)/.installed-dev  ## Style, types, layers (the tidy test runs with the others)
