@@ -36,11 +36,11 @@ def test_the_first_picture(page: Page, work: Work) -> None:
     page.get_by_role("button", name="a red apple, flat style, on a blue background").click()
     expect(prompt(page)).to_have_value("a red apple, flat style, on a blue background")
     expect(page.locator("#price")).to_have_text("$0.015 for 1 picture")
-    expect(page.locator("#left")).to_have_text("Balance $10.00 · $9.985 left after")
+    expect(page.locator("#left")).to_have_text("Balance $10.00, $9.985 left after")
     page.keyboard.press("Control+Enter")
     waiting = re.compile("Next in line|ahead of you")  # behind what other tests have left
     expect(page.locator(".stage .progress-words")).to_have_text(waiting)
-    expect(page.locator("#left")).to_have_text("Balance $9.985 · $9.97 left after")
+    expect(page.locator("#left")).to_have_text("Balance $9.985, $9.97 left after")
     claimed = work.claim(newest(work))
     work.step(claimed, 3)
     expect(page.locator(".stage .progress-words")).to_have_text("Step 3 of 8")

@@ -129,7 +129,7 @@ def pricing(studio: Studio) -> Handler:
         )
         left = available - quoted.total_micros
         style, words = ("short", "is missing") if left < 0 else ("", "left after")
-        before = f'<span class="number">{balance} ·</span>'  # a line ends here, not inside
+        before = f'<span class="number">{balance},</span>'  # a line ends here, not inside
         after = f'<span class="number">{format_usd(abs(left))} {words}</span>'
         return [
             cost,
