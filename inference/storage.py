@@ -48,7 +48,9 @@ class Storage:
     def put(self, key: str, content: bytes) -> None:
         """Write `content` under `key`: after return it survives a crash. Raises `OSError`."""
         target = self.path(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = target.parent
+        is_first = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(f".{uuid.uuid4().hex}.part")
         try:
             with partial.open("wb") as file:
@@ -56,6 +58,9 @@ class Storage:
                 file.flush()
                 os.fsync(file.fileno())  # the row that bills for it commits after this
             partial.replace(target)
+            _flush_names(folder)
+            if is_first:
+                _flush_names(self.root)
         except OSError:
             with contextlib.suppress(OSError):
                 partial.unlink()
@@ -88,3 +93,12 @@ class Storage:
         if not _KEY.fullmatch(key):
             raise ValueError(f"not a storage key: {key!r}")
         return self.root / key
+
+
+def _flush_names(folder: Path) -> None:
+    """Have the names in `folder` survive a power cut, as `fsync` does for a file's content."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
