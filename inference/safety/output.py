@@ -1,9 +1,9 @@
 """The output desk: all that is asked about a picture before anybody sees it, and how it adds up.
 
-The block list and the classifiers are asked at once, and the list has the first word. A prompt that
-a reviewer is to look at and a picture that a reviewer is to look at do not add up to a picture that
-goes out: two doubts are a refusal. Nothing here can loosen a verdict. Called by the worker's last
-stage and for previews.
+The block list and the classifiers are asked, at once where all of them are on this machine, and the
+list has the first word. A prompt that a reviewer is to look at and a picture that a reviewer is to
+look at do not add up to a picture that goes out: two doubts are a refusal. Nothing here can loosen
+a verdict. Called by the worker's last stage and for previews.
 """
 
 import uuid
@@ -25,6 +25,10 @@ STRICTNESS = {"allow": 0, "review": 1, "block": 2}
 
 class ImageFilter(Protocol):
     """Judges pictures; fails closed."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it sends pictures nowhere."""
 
     def load(self) -> None:
         """Make ready; raises `FilterUnavailable`."""
@@ -48,9 +52,12 @@ class OutputDesk:
 
         Raises `FilterUnavailable` when any of the judges cannot say.
         """
-        with ThreadPoolExecutor(1) as beside:
-            classified = beside.submit(self._image_filter.check, image)
-            verdict = self._known.check(image, organisation_id) or classified.result()
+        if self._image_filter.is_local:
+            with ThreadPoolExecutor(1) as beside:
+                classified = beside.submit(self._image_filter.check, image)
+                verdict = self._known.check(image, organisation_id) or classified.result()
+        else:  # what is on the list may be evidence, and is sent to nobody
+            verdict = self._known.check(image, organisation_id) or self._image_filter.check(image)
         if is_doubtful and verdict.action == "review":
             return replace(verdict, action="block", source=f"{verdict.source}, doubtful prompt")
         return verdict

@@ -96,6 +96,8 @@ class FakeEngine:
 
 
 class FakeFilter:
+    is_local = True
+
     def __init__(self, state_folder: Path) -> None:
         self.judged = state_folder / "judged"
 

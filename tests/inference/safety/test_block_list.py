@@ -11,7 +11,9 @@ from PIL import Image
 from sqlalchemy import select
 
 from inference.process import WorkerProcess
+from inference.safety import ImageVerdict
 from inference.safety.known import KnownPictures
+from inference.safety.output import OutputDesk
 from inference.safety.pdq import fingerprint
 from inference.settings import Settings
 from inference.worker import generate
@@ -74,6 +76,33 @@ def test_a_feed_counts_for_everybody_and_is_imported_whole_or_not_at_all(desk: D
         assert len(list(block_list.entries(session))) == 2
         assert block_list.drop_feed(session, "feed") == 2
     assert check(desk.database, known, uuid.uuid4()) is None
+
+
+class Elsewhere:
+    """A classifier that pictures are sent to."""
+
+    is_local = False
+
+    def __init__(self) -> None:
+        self.sent: list[Image.Image] = []
+
+    def load(self) -> None: ...
+
+    def check(self, image: Image.Image) -> ImageVerdict:
+        self.sent.append(image)
+        return ImageVerdict("allow", None, 0.0, "elsewhere")
+
+
+def test_what_is_on_the_list_is_sent_to_nobody(desk: Desk) -> None:
+    list_for(desk)
+    known, elsewhere, ours = KnownPictures(), Elsewhere(), desk.member.organisation_id
+    with desk.database.read() as session:
+        known.refresh(session)
+    output = OutputDesk(known, elsewhere)
+    assert output.judge(PICTURE, ours).action == "block"
+    assert elsewhere.sent == []
+    assert output.judge(PICTURE, uuid.uuid4()).action == "allow", "not on the list of others"
+    assert elsewhere.sent == [PICTURE]
 
 
 @pytest.fixture

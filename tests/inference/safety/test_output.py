@@ -30,6 +30,8 @@ ORGANISATION = uuid.UUID(int=1)
 class Says:
     """A filter that always says the same."""
 
+    is_local = True
+
     def __init__(self, action: str, score: float = 0.5) -> None:
         self.verdict = ImageVerdict(action, "sexual", score, "test")  # type: ignore[arg-type]
 
