@@ -7,6 +7,7 @@ import os
 if "ATELIER_TEST_CARD" not in os.environ:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
+import gc
 import shutil
 import tempfile
 import uuid
@@ -36,6 +37,16 @@ LONGEST = ("webapp/test_up.py", "inference/test_worker_killed.py", "browser/test
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; all else stays in its order."""
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage less often, and not among what is imported: it took a fifth of the time.
+
+    Each test leaves an application behind, and a look at all of them takes a third of a second.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(700, 10, 100)
 
 
 @pytest.fixture(scope="session")
