@@ -139,7 +139,7 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        """Know nothing: the first two steps of the first request are started at once."""
+        """Know nothing: the second step of the first request waits for the end of the first."""
         self._starting = 0.0  # seconds that starting a step took
         self._rows = 1  # of text and picture, which is what a step's time grows with
         self._step_seconds: float | None = None  # what the last step took
@@ -152,6 +152,11 @@ class Pace:
         self._rows = rows
         self._came = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be told when the step that runs will end."""
+        return self._step_seconds is not None
+
     def started(self, seconds: float) -> None:
         """Starting a step took so long."""
         self._starting = seconds
@@ -162,6 +167,11 @@ class Pace:
         if self._came is not None:
             self._step_seconds = now - self._came
         self._came = now
+
+    def idles(self) -> None:
+        """The step that ran has ended, and no other was started."""
+        self.came()
+        self._came = None
 
     def wait(self) -> None:
         """Return when it is time to start the next."""
@@ -184,15 +194,24 @@ class Behind:
         """
         self.pace = pace
         self._reads: object = reads
-        self._reached = reached
-        self._report: Callable[[], None] | None = None
+        # What is waited for when a step was started: that the card has come to it.
+        self._report: Callable[[], None] | None = reached
 
     def started(self, report: Callable[[], None], seconds: float) -> None:
-        """A step was started in `seconds`; wait for the one before it and report that."""
+        """A step was started in `seconds`; wait for the one before it and report that.
+
+        And for this one too, once for a size, where its end cannot be told: a step that is started
+        ahead of time is one that nobody can stop.
+        """
         self.pace.started(seconds)
-        before, self._report = self._report or self._reached, report
-        before()
+        before, self._report = self._report, report
+        if before is not None:
+            before()
         self.pace.came()
+        if not self.pace.is_known:
+            self._report = None
+            report()
+            self.pace.idles()
 
     def settle(self) -> None:
         """Wait for the last step and report it; nothing to do a second time."""

@@ -37,10 +37,9 @@ class Loaded:
     alone: AbstractContextManager[bool]  # held by what must not run while a step is recorded
     encoding: torch.cuda.Stream | None
     decoding: torch.cuda.Stream | None
-    # By the number of a picture's tokens: times and sigmas of all steps.
+    # By the number of a picture's tokens: times and sigmas of all steps, and how long one takes.
     scheduled: dict[int, tuple[Times, torch.Tensor]] = field(default_factory=dict)
-    # By the number of a picture's tokens, and of LoRAs.
-    paces: dict[tuple[int, int], Pace] = field(default_factory=dict)
+    paces: dict[int, Pace] = field(default_factory=dict)
 
     def text_states(self, prompt: str) -> torch.Tensor:
         """The tapped hidden states (1, L, taps, width) of a prompt."""

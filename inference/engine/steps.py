@@ -83,7 +83,7 @@ def take_steps(
     states, ready = conditioning.tensors
     if ready is None:
         ready = prepare(loaded.stepper.transformer, states, request, loaded)
-    pace = loaded.paces.setdefault((ready.picture_tokens, len(request.adapters)), Pace())
+    pace = loaded.paces.setdefault(ready.picture_tokens, Pace())
     pace.begins(ready.rows)
     behind = Behind(ready, pace, marker(on_card=loaded.device.kind == "cuda"))
     done = []

@@ -77,7 +77,11 @@ def test_nothing_is_waited_for_where_starting_takes_as_long_as_the_step(clock: C
 
 def test_each_step_is_reported_while_the_next_one_runs_and_the_last_when_asked_for() -> None:
     said: list[str] = []
-    behind = Behind(object(), Pace(), partial(said.append, "reached"))
+    pace = Pace()
+    pace.came()
+    pace.came()  # a request of the size was drawn
+    pace.begins(1)
+    behind = Behind(object(), pace, partial(said.append, "reached"))
     assert said == []
     for step, before in enumerate((["reached"], ["reached", "0"], ["reached", "0", "1"])):
         behind.started(partial(said.append, str(step)), 0.0)
@@ -85,6 +89,26 @@ def test_each_step_is_reported_while_the_next_one_runs_and_the_last_when_asked_f
     behind.settle()
     behind.settle()
     assert said == ["reached", "0", "1", "2"]
+
+
+def test_before_a_size_is_known_its_first_step_is_awaited_before_the_second_is_started(
+    clock: Clock,
+) -> None:
+    pace, said = Pace(), list[str]()
+
+    def takes(name: str, seconds: float) -> None:
+        clock.now += seconds
+        said.append(name)
+
+    behind = Behind(object(), pace, partial(takes, "reached", 0.5))
+    behind.started(partial(takes, "0", 0.1), 0.01)
+    assert said == ["reached", "0"], "nothing that runs was started ahead"
+    assert waited(pace, clock) == 0
+    behind.started(partial(takes, "1", 0.1), 0.01)
+    assert said == ["reached", "0"]
+    assert waited(pace, clock) == pytest.approx(0.1 - 2 * 0.01 - LEAD_SECONDS)
+    behind.settle()
+    assert said == ["reached", "0", "1"]
 
 
 def test_what_the_steps_read_is_kept_until_the_last_is_done() -> None:
