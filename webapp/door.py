@@ -68,28 +68,26 @@ class Streams:
         finally:
             self._open.discard(stream)
 
-    def session_ids(self) -> set[uuid.UUID]:
-        return {stream.session_id for stream in self._open}
-
-    def cut_all_but(self, live: dict[uuid.UUID, Role]) -> None:
-        """Cut each stream whose session is not in `live`, or whose member has another role now."""
-        for stream in tuple(self._open):
-            if live.get(stream.session_id) != stream.role:
-                stream.cut.set()
+    def open_now(self) -> frozenset[Stream]:
+        return frozenset(self._open)
 
 
 async def watch(studio: Studio, streams: Streams) -> None:
     """Cut streams whose session has ended, for as long as the process runs."""
     while True:
         await asyncio.sleep(WATCH_SECONDS)
-        asked = streams.session_ids()
+        # Only these are judged by the answer: a stream that opens meanwhile is not part of it.
+        asked = streams.open_now()
         if not asked:
             continue
+        session_ids = {stream.session_id for stream in asked}
         try:
-            live = await run_in_threadpool(_read_live_roles, studio, asked)
+            live = await run_in_threadpool(_read_live_roles, studio, session_ids)
         except OperationalError:
             continue  # the database is away: nothing new can be read through the streams either
-        streams.cut_all_but({id_: role for id_, role in live.items() if id_ in asked})
+        for stream in asked:
+            if live.get(stream.session_id) != stream.role:
+                stream.cut.set()
 
 
 class Door:

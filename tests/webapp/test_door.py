@@ -1,15 +1,19 @@
 """Open streams end when the session behind them does; pages stay closed without one."""
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Collection
+from threading import Event
 
 import pytest
 from running import Running, sign_in
 from sqlalchemy import delete
+from sqlalchemy.orm import Session
 
 from licensing import roster
 from licensing.seats import Role
+from webapp import door
 from webapp.door import without_page
-from webapp.sso.sessions import WebSession, end_sessions
+from webapp.sso.sessions import WebSession, end_sessions, live_roles
 
 STREAM_SECONDS_MAX = 20.0  # a fault would keep the stream open for ever
 
@@ -46,6 +50,34 @@ def test_an_open_stream_ends_with_its_session(
         end(demo_studio)
         for _ in stream.iter_raw():
             pass  # ends without an error: the response was closed in good order
+
+
+def test_a_stream_that_opens_while_sessions_are_looked_at_stays_open(
+    demo_studio: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, let_go = Event(), Event()
+
+    def read_slowly(session: Session, session_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Role]:
+        live = live_roles(session, session_ids)
+        looked.set()
+        let_go.wait(STREAM_SECONDS_MAX)
+        return live
+
+    first, second = (demo_studio.browser(accept="text/event-stream") for _ in range(2))
+    sign_in(first)
+    sign_in(second)
+    monkeypatch.setattr(door, "live_roles", read_slowly)
+    with first.stream("GET", "/events", timeout=STREAM_SECONDS_MAX) as one:
+        assert one.status_code == 200
+        assert looked.wait(STREAM_SECONDS_MAX)
+        with second.stream("GET", "/events", timeout=STREAM_SECONDS_MAX) as other:
+            assert other.status_code == 200
+            text = other.iter_text()
+            while "event: snapshot" not in next(text):
+                pass
+            let_go.set()
+            # It says something every two seconds; one that was cut would end here.
+            assert [next(text) for _ in range(3)]
 
 
 def test_a_stream_needs_a_session(demo_studio: Running) -> None:
