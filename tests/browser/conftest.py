@@ -18,7 +18,14 @@ from at_create import open_page, worker_is_there
 from atelier_at_work import Work, agree
 from factories import team
 from fastapi import FastAPI
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 from psycopg import sql
 from running import Running, free_port, serve
 
@@ -85,6 +92,7 @@ def chromium() -> Iterator[Browser]:
     if path is None and "CI" not in os.environ:
         pytest.skip("no Chromium on this machine: install the package `chromium`")
     assert path, "the browser tests need Chromium; install the package `chromium`"
+    expect.set_options(timeout=WAIT_MS)  # which knows nothing of its context's patience
     rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", rules])

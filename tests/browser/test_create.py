@@ -53,6 +53,8 @@ def test_the_first_picture(page: Page, work: Work) -> None:
 
 
 def test_a_double_click_makes_one_job(page: Page, work: Work) -> None:
+    # The moment in which a press is the same wish lasts however slow this machine is.
+    page.evaluate("performance.now = () => 0")
     prompt(page).fill("a red apple")
     page.get_by_role("button", name="Generate").dblclick()
     expect(page.locator(".stage-prompt")).to_have_text("a red apple")

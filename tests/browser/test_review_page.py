@@ -54,7 +54,8 @@ def test_a_picture_is_asked_for_with_a_reason_and_hidden_by_escape(
     page.on("request", lambda request: asked.append(request.url))
     specks = page.get_by_role("img", name="Veiled picture of case")
     expect(specks).to_be_visible()
-    assert specks.evaluate("e => e.naturalWidth") <= 12
+    expect(specks).to_have_js_property("complete", value=True)
+    assert 0 < specks.evaluate("e => e.naturalWidth") <= 12
     page.keyboard.press("v")
     expect(page.get_by_role("radio", name="To decide this case")).to_be_focused()
     assert not [url for url in asked if url.endswith("/picture")]
