@@ -8,6 +8,7 @@ waits in a short queue: a disk or a database that falls behind holds the drawing
 
 import queue
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -72,3 +73,12 @@ class Line:
         while (work := self._finishing.get()) is not None:
             work.finish()
             self._finishing.task_done()
+
+
+def outcome(stage: Callable[[], None]) -> Exception | None:
+    """Run a stage of a job and return what it raised: whoever ends the row says what became."""
+    try:
+        stage()
+    except Exception as failure:  # noqa: BLE001 - the edge of the worker
+        return failure
+    return None

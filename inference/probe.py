@@ -10,7 +10,6 @@ import io
 import logging
 import threading
 import uuid
-from collections.abc import Callable
 
 from PIL import Image
 from sqlalchemy.orm import Session
@@ -19,6 +18,7 @@ from inference import models, presence
 from inference.adapters import AdapterRefused
 from inference.attempt import persist
 from inference.engine import Cancelled, OutOfMemory, RenderFailed
+from inference.line import outcome
 from inference.models import Model
 from inference.process import WorkerProcess
 from inference.request import AdapterUse, GenerationRequest
@@ -45,23 +45,15 @@ NO_FILE = (
     "The worker does not see the file: the web process and the workers must share one state folder."
 )
 
-Load = Callable[[WorkerProcess, Model, Callable[[str], None]], None]
-Outcome = Callable[[Callable[[], None]], Exception | None]
-
 _log = logging.getLogger(__name__)
 
 
-def take(
-    process: WorkerProcess, adapter_id: uuid.UUID, load: Load, outcome: Outcome
-) -> "Probe | None":
-    """Claim a waiting check and put it on the line; None if it is not waiting (any more).
-
-    `load` makes a model the one in memory; `outcome` runs a stage and returns what it raised.
-    """
+def take(process: WorkerProcess, adapter_id: uuid.UUID) -> "Probe | None":
+    """Claim a waiting check and put it on the line; None if it is not waiting (any more)."""
     claimed = persist(process.database, lambda s: adapters.claim(s, adapter_id, process.name))
     if claimed is None:
         return None
-    probe = Probe(process, claimed, load, outcome)
+    probe = Probe(process, claimed)
     process.line.put(probe)
     return probe
 
@@ -76,27 +68,23 @@ def take_waiting(database: Database) -> list[tuple[uuid.UUID, str]]:
 class Probe:
     """A claimed check on its way along the line; ends once, whatever happens to it."""
 
-    def __init__(
-        self, process: WorkerProcess, claimed: Adapter, load: Load, outcome: Outcome
-    ) -> None:
+    def __init__(self, process: WorkerProcess, claimed: Adapter) -> None:
         """Take over a claimed row."""
         self.is_over = threading.Event()
         self._process = process
         self._claimed = claimed
-        self._load = load
-        self._outcome = outcome
         self._images: list[Image.Image] = []
         self._failure: Exception | None = None
 
     def draw(self) -> None:
         """Draw the grid; on the drawing thread, and nothing of the job before is unfinished."""
-        self._failure = self._outcome(self._draw)
+        self._failure = outcome(self._draw)
 
     def finish(self) -> None:
         """Judge the grid and write down what was said."""
         if self._failure is None:
-            self._failure = self._outcome(self._judge)
-        problem = self._outcome(self._end)
+            self._failure = outcome(self._judge)
+        problem = outcome(self._end)
         if problem is not None:  # the sweep takes the row up again
             _log.error("The check of LoRA %s was not ended", self._claimed.id, exc_info=problem)
         self._images = []
@@ -111,7 +99,7 @@ class Probe:
         model = persist(process.database, self._model)
         if not process.adapter_files.path(claimed.sha256).is_file():
             raise Postponed(NO_FILE)
-        self._load(process, model, lambda said: process.say("loading", said))
+        process.load(model, lambda said: process.say("loading", said))
         process.say("busy", "Checking a LoRA.")
         for request in grid_requests(claimed, model):
             conditioning = engine.encode(request, model)

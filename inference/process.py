@@ -138,6 +138,16 @@ class WorkerProcess:
                 self.say("busy" if self._attempts else "ready", "")
             return self._tools
 
+    def load(self, model: models.Model, report: Callable[[str], None]) -> None:
+        """Make `model` the one in memory; on the drawing thread, when no stage uses another."""
+        engine = self.tools().engine
+        if self.loaded == model:
+            return
+        self.line.wait_finished()
+        self.loaded = None
+        engine.load(model, report)
+        self.loaded = model
+
     @property
     def desk(self) -> OutputDesk:
         """Who judges pictures and previews before anybody sees them."""

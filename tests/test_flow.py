@@ -20,9 +20,10 @@ from desks import add_desks
 from PIL import Image
 from running import Running, sign_in, start
 
-from inference import worker
+from inference.job import generate as make
 from inference.process import WorkerProcess
 from inference.settings import from_environment
+from inference.worker import load_tools
 from licensing import audit, ledger
 from licensing.ledger import Balance
 from webapp import demo, generate
@@ -52,7 +53,7 @@ def studio(environ: dict[str, str]) -> Iterator[Running]:
 
 @pytest.fixture
 def gpu_worker(environ: dict[str, str]) -> Iterator[WorkerProcess]:
-    process = WorkerProcess(from_environment(environ), worker.load_tools)
+    process = WorkerProcess(from_environment(environ), load_tools)
     process.begin()
     yield process
     process.end()
@@ -78,8 +79,8 @@ def test_one_picture_goes_the_whole_way(studio: Running, gpu_worker: WorkerProce
     assert balance(studio).settled_micros == before.settled_micros
 
     # A worker draws it, filters it, stores it and settles.
-    worker.generate(gpu_worker, job.id)
-    worker.generate(gpu_worker, job.id)  # a message may come twice: the work and the money do not
+    make(gpu_worker, job.id)
+    make(gpu_worker, job.id)  # a message may come twice: the work and the money do not
     assert balance(studio).held_micros == 0
     assert balance(studio).settled_micros == before.settled_micros - price.total_micros
 

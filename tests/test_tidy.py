@@ -84,7 +84,7 @@ def test_exceptions_are_swallowed_nowhere_but_at_the_worker_edge() -> None:
         if re.search(r"except (Exception|BaseException)\b|except:", path.read_text())
     ]
     # A job may fail in any way, and so may a kernel that is tried.
-    assert set(broad) <= {"inference/worker.py", "inference/engine/trial.py"}
+    assert set(broad) <= {"inference/line.py", "inference/engine/trial.py"}
 
 
 def test_money_is_never_a_float() -> None:

@@ -13,9 +13,9 @@ from PIL import Image
 from sqlalchemy import select
 
 from inference import adapter_files, probe, withdrawal
+from inference.job import generate
 from inference.process import WorkerProcess
 from inference.safety import pdq
-from inference.worker import generate, load, outcome
 from licensing import adapters, appeals, block_list, cases, evidence, policy_words
 from licensing.adapters import Adapter, Brought
 from licensing.cases import ReviewCase
@@ -46,7 +46,7 @@ def bring(desk: Desk, process: WorkerProcess, triggers: str = "", sha256: str = 
 
 def check(process: WorkerProcess, adapter_id: uuid.UUID) -> None:
     """Take the check as the worker's task does."""
-    taken = probe.take(process, adapter_id, load, outcome)
+    taken = probe.take(process, adapter_id)
     if taken is not None:
         taken.is_over.wait()
 

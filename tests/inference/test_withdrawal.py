@@ -15,10 +15,10 @@ from sqlalchemy import select
 from inference import lifecycle, models, withdrawal
 from inference.adapters import find, fits
 from inference.generations import Generation
+from inference.job import generate
 from inference.process import WorkerProcess
 from inference.settings import Settings
 from inference.sweep import sweep
-from inference.worker import generate
 from licensing import licence, model_switches
 from licensing.errors import AtelierError, Conflict
 from licensing.model_switches import ModelSwitch

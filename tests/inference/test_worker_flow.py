@@ -12,8 +12,8 @@ from sqlalchemy import select
 from inference import events, generations, lifecycle, models, presence
 from inference.attempt import Attempt
 from inference.generations import Generation
+from inference.job import generate
 from inference.process import WorkerProcess
-from inference.worker import generate
 from licensing import roster
 from licensing.errors import NotFound
 from licensing.moderation import Verdict

@@ -13,10 +13,11 @@ from sqlalchemy import select
 from inference import events, lifecycle, models, presence
 from inference.engine import StepProgress
 from inference.generations import Generation
+from inference.job import generate, take
 from inference.process import WorkerProcess
 from inference.sweep import STALE_AFTER, sweep
 from inference.teller import Teller
-from inference.worker import WarmUp, generate, take
+from inference.worker import WarmUp
 from licensing.db import now
 
 PRICE_MICROS = 15_000

@@ -6,8 +6,8 @@ from jobs import TOP_UP_MICROS, Desk
 from sqlalchemy import select
 
 from inference.generations import Generation
+from inference.job import generate
 from inference.process import WorkerProcess
-from inference.worker import generate
 from licensing import policy
 from licensing.moderation import Verdict
 

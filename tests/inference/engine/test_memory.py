@@ -14,11 +14,11 @@ from PIL import Image
 from inference.engine import Conditioning, Latents, StepProgress
 from inference.engine.device import memory_errors_explained
 from inference.engine.render import PipelineEngine
+from inference.job import generate, take
 from inference.models import Model
 from inference.process import Tools, WorkerProcess
 from inference.request import GenerationRequest
 from inference.settings import Settings
-from inference.worker import generate, take
 
 PRICE_MICROS = 15_000
 STAGES = ("encoding", "drawing", "decoding", "a machine")

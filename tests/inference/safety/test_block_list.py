@@ -10,13 +10,13 @@ from jobs import Desk
 from PIL import Image
 from sqlalchemy import select
 
+from inference.job import generate
 from inference.process import WorkerProcess
 from inference.safety import ImageVerdict
 from inference.safety.known import KnownPictures
 from inference.safety.output import OutputDesk
 from inference.safety.pdq import fingerprint
 from inference.settings import Settings
-from inference.worker import generate
 from licensing import block_list
 from licensing.block_list import InvalidHash
 from licensing.db import Database
