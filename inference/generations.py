@@ -37,7 +37,6 @@ IN_FLIGHT_MAX = 8  # a member's; one person's batch must not become everybody's 
 RUNNING_MAX = timedelta(minutes=30)  # 4 pictures of 52 steps at 1K on the slowest GPU, with room
 # Both attempts at a job end while its money is still held, so that holds never expire under one.
 QUEUED_MAX = HOLD_LIFETIME - 2 * RUNNING_MAX - timedelta(hours=1)
-PAGE_MAX = 100  # generations on one page of the gallery
 KEY_CHARACTERS_MAX = 200  # an idempotency key is a UUID or a client's own short name
 
 
@@ -256,44 +255,6 @@ def access_picture(session: Session, member: Member, picture_id: uuid.UUID) -> P
     return picture
 
 
-def page(
-    session: Session,
-    member: Member,
-    *,
-    before: uuid.UUID | None = None,
-    limit: int = 24,
-    words: Sequence[str] = (),
-    is_starred: bool = False,
-) -> Sequence[Generation]:
-    """Return the member's finished generations with pictures, newest first; no deleted ones.
-
-    `before` is the id of the last one on the page before this; an unknown one gives no rows. Each
-    of `words` must stand in the prompt, in any case; `is_starred` asks for the starred ones alone.
-    """
-    found = (
-        select(Generation)
-        .where(
-            Generation.member_id == member.id,
-            Generation.state == "finished",
-            Generation.input_hash != "",
-            *(Generation.request["prompt"].astext.icontains(w, autoescape=True) for w in words),
-        )
-        .order_by(Generation.created_at.desc(), Generation.id.desc())
-        .limit(min(limit, PAGE_MAX))
-        .options(selectinload(Generation.pictures))
-    )
-    if is_starred:
-        found = found.where(Generation.starred_at.is_not(None))
-    if before is not None:
-        last = (
-            select(Generation.created_at, Generation.id)
-            .where(Generation.id == before, Generation.member_id == member.id)
-            .subquery()
-        )
-        found = found.join(last, tuple_(Generation.created_at, Generation.id) < tuple_(*last.c))
-    return session.scalars(found).all()
-
-
 def active(session: Session, member: Member) -> Sequence[Generation]:
     """Return the member's waiting and running generations, oldest first."""
     return session.scalars(
@@ -301,13 +262,6 @@ def active(session: Session, member: Member) -> Sequence[Generation]:
         .where(Generation.member_id == member.id, Generation.state.in_(IN_FLIGHT))
         .order_by(Generation.created_at, Generation.id)
     ).all()
-
-
-def newest(session: Session, member: Member) -> Generation | None:
-    """Return what the member asked for last, however it ended: the page begins with its choices."""
-    last_first = (Generation.created_at.desc(), Generation.id.desc())
-    own = select(Generation).where(Generation.member_id == member.id)
-    return session.scalar(own.order_by(*last_first).limit(1))
 
 
 def queue_position(session: Session, generation_id: uuid.UUID) -> int:

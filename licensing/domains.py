@@ -1,8 +1,8 @@
 """E-mail domains of an organisation: whose address has one joins by signing in.
 
 Owns the table `domain`. A domain counts once its owner has proved it by a DNS record that holds the
-organisation's token; one organisation alone can have it then. The look-up is done by the web app,
-outside of transactions; here it is only compared. The seat policy says what a person who joins in
+organisation's token (`licensing.domain_proofs`); one organisation alone can have it then. The seat
+policy says what a person who joins in
 this way gets. On a plan with SSO enforcement a domain may also require one sign-in provider.
 """
 
@@ -10,7 +10,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import (
@@ -19,13 +19,12 @@ from sqlalchemy import (
     Index,
     UniqueConstraint,
     delete,
-    func,
     select,
     text,
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from licensing import seats, tiers
+from licensing import tiers
 from licensing.actors import Actor, record, require_admin
 from licensing.db import Base, now
 from licensing.errors import AtelierError, Conflict, NotAllowed, NotFound
@@ -34,9 +33,6 @@ from licensing.seats import Member, Role
 DOMAINS_MAX = 20  # an organisation; a company with more writes its people's names into a file
 DOMAIN_CHARACTERS_MAX = 253  # the longest name that DNS knows
 TOKEN_BYTES = 24
-RECHECK_AFTER = timedelta(days=1)
-MISSING_MAX = timedelta(days=30)  # a record that is gone for longer was not gone by mistake
-RECHECKED_AT_ONCE_MAX = 100  # the next round takes the rest, those that waited longest first
 RECORD_LABEL = "_atelier-challenge"  # the TXT record stands under this name, as is usual for proofs
 RECORD_PREFIX = "atelier-domain-verification="
 
@@ -58,17 +54,10 @@ class InvalidDomain(AtelierError):  # noqa: N818 - reads as the answer that it i
     status = 422
 
 
-class DomainNotProved(AtelierError):  # noqa: N818 - reads as the answer that it is
-    """The DNS record is not there, or says something else."""
-
-    code = "domain_not_proved"
-    status = 409
-
-
 def add(
     session: Session, actor: Actor, *, domain: str, seat_policy: SeatPolicy = SeatPolicy.ASK
 ) -> "Domain":
-    """Claim a domain; it counts once `confirm` has seen its DNS record.
+    """Claim a domain; it counts once `domain_proofs.confirm` has seen its DNS record.
 
     Raises `InvalidDomain`, `Conflict`, `TierRequired`.
     """
@@ -93,71 +82,6 @@ def add(
     session.add(made)
     record(session, actor, "domain_added", detail=name)
     return made
-
-
-def confirm(
-    session: Session, actor: Actor, domain_id: uuid.UUID, found: Iterable[str]
-) -> "Domain | None":
-    """Compare what DNS said with the token. None, and the time of the try, if it does not match.
-
-    Raises `Conflict` if another organisation has proved the domain before, `NotFound`.
-    """
-    actor = require_admin(session, actor)
-    domain = get(session, actor.organisation_id, domain_id)
-    domain.checked_at = now()
-    if domain.record_value not in {value.strip() for value in found}:
-        return None
-    domain.missing_since = None
-    if domain.verified_at is None:
-        session.execute(_ONE_AT_A_TIME, {"domain": domain.domain})
-        if verified(session, domain.domain) is not None:
-            raise Conflict(f"Another organisation of this studio has proved {domain.domain}.")
-        domain.verified_at = domain.checked_at
-        record(session, actor, "domain_verified", detail=domain.domain)
-    return domain
-
-
-def to_recheck(session: Session, at: datetime) -> list["Domain"]:
-    """Proved domains that nobody has looked for since a day, those that waited longest first."""
-    query = select(Domain).where(
-        Domain.verified_at.is_not(None), Domain.checked_at < at - RECHECK_AFTER
-    )
-    return list(session.scalars(query.order_by(Domain.checked_at).limit(RECHECKED_AT_ONCE_MAX)))
-
-
-def rechecked(
-    session: Session, domain_id: uuid.UUID, found: Iterable[str], at: datetime
-) -> str | None:
-    """Compare what DNS says of a proved domain now; returns what admins have to be told, once.
-
-    A record that is gone for a month ends the proof: nobody joins by the domain any more, and it
-    can be proved anew by whoever has it.
-    """
-    organisation_id = session.scalars(
-        select(Domain.organisation_id).where(Domain.id == domain_id)
-    ).one_or_none()
-    if organisation_id is None:
-        return None  # given up meanwhile
-    seats.lock(session, organisation_id)
-    domain = get(session, organisation_id, domain_id)
-    if domain.verified_at is None:
-        return None
-    domain.checked_at = at
-    if domain.record_value in {value.strip() for value in found}:
-        domain.missing_since = None
-        return None
-    if domain.missing_since is None:
-        domain.missing_since = at
-        return (
-            f"The TXT record {domain.record_name} is gone. Put it back with the value "
-            f"{domain.record_value}: from {at + MISSING_MAX:%d %B %Y} on nobody joins by "
-            f"{domain.domain} any more, and no sign-in provider is required for it.\n"
-        )
-    if at - domain.missing_since < MISSING_MAX:
-        return None
-    domain.verified_at = domain.missing_since = None
-    seats.record(session, organisation_id, "domain_lapsed", detail=domain.domain)
-    return f"{domain.domain} is not proved any more: its TXT record was gone for a month.\n"
 
 
 def set_policy(
@@ -326,7 +250,3 @@ class Domain(Base):
     def record_value(self) -> str:
         """What the TXT record has to say."""
         return f"{RECORD_PREFIX}{self.token}"
-
-
-# Two organisations that prove one domain at once stand in line here, and the second one is told.
-_ONE_AT_A_TIME = select(func.pg_advisory_xact_lock(func.hashtextextended(text(":domain"), 8)))

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from sqlalchemy.orm import Session, object_session
 
-from inference import generations, models, shelf
+from inference import history, models, shelf
 from inference.generations import Generation, Picture
 from licensing import adapters
 from licensing.money import format_usd
@@ -90,9 +90,9 @@ def page(
     """Return `{"jobs": [...], "next": id}`: the member's own finished jobs, newest first.
 
     `next` is what the following page takes as `before`; None on the last page. `words` and
-    `is_starred` narrow it as `generations.page` says.
+    `is_starred` narrow it as `history.page` says.
     """
-    found = generations.page(
+    found = history.page(
         session, member, before=before, limit=limit + 1, words=words, is_starred=is_starred
     )
     shown = found[:limit]

@@ -7,8 +7,9 @@ the mail, or, where none could be sent, in the answer, once. Called by the team 
 import uuid
 from dataclasses import dataclass
 
-from licensing import domains, invites, member_import, roster, seats
-from licensing.domains import Domain, DomainNotProved, SeatPolicy
+from licensing import domain_proofs, domains, invites, member_import, roster, seats
+from licensing.domain_proofs import DomainNotProved
+from licensing.domains import Domain, SeatPolicy
 from licensing.errors import NotAllowed
 from licensing.invites import INVITE_LIFETIME, Invite
 from licensing.member_import import ImportPlan
@@ -109,7 +110,7 @@ def verify_domain(studio: Studio, actor: Member, domain_id: uuid.UUID) -> Domain
     else:
         found = dns.txt_records(domain.record_name, studio.settings.dns_servers)
     with studio.database.transaction() as session:
-        proved = domains.confirm(session, actor, domain_id, found)
+        proved = domain_proofs.confirm(session, actor, domain_id, found)
     if proved is None:
         what = "another value stands there" if found else "there is no TXT record yet"
         raise DomainNotProved(

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from licensing import domains, licence_reminders, seats
+from licensing import domain_proofs, licence_reminders, seats
 from licensing.db import now
 from licensing.seats import Role, Status
 from webapp import dns, mail
@@ -54,7 +54,7 @@ def remind_of_statement(studio: Studio, at: datetime) -> None:
 def recheck_domains(studio: Studio, at: datetime) -> None:
     """Look for the DNS records of proved domains, each once a day."""
     with studio.database.read() as session:
-        due = domains.to_recheck(session, at)
+        due = domain_proofs.to_recheck(session, at)
     for domain in due:
         try:
             found = (
@@ -65,7 +65,7 @@ def recheck_domains(studio: Studio, at: datetime) -> None:
         except DnsAway:
             return  # nobody answers; that says nothing about any of them
         with studio.database.transaction() as session:
-            warning = domains.rechecked(session, domain.id, found, at)
+            warning = domain_proofs.rechecked(session, domain.id, found, at)
             people = seats.members(session, domain.organisation_id)
         admins = [
             member.email

@@ -5,11 +5,23 @@ desk has not passed is in no picture; a file that was refused once stays refused
 removed and brought again; every judgement and every removal is a row of the log. Where the files
 lie is `inference.adapter_files`; who draws the grid is `inference.probe`.
 
-    tables   the two tables        shelf    brought, named, removed
+    tables   the two tables        bringing who may bring a file, and what of it is kept
     probing  the check, its end, and what a reviewer says to it
-    choosing which of them a picture can be made with
+    shelf    seen, named, removed  choosing which of them a picture can be made with
 """
 
+from licensing.adapters.bringing import (
+    COUNT_MAX,
+    TRIGGERS_CHARACTERS_MAX,
+    Brought,
+    TriggersRefused,
+    bring,
+    may_bring,
+    open_to,
+    opened_to_all,
+    require_room,
+    require_words,
+)
 from licensing.adapters.choosing import AdapterNotReady, choose, named, require_ready
 from licensing.adapters.probing import (
     ATTEMPTS_MAX,
@@ -21,24 +33,14 @@ from licensing.adapters.probing import (
     take_waiting,
 )
 from licensing.adapters.shelf import (
-    COUNT_MAX,
     NAME_CHARACTERS_MAX,
-    TRIGGERS_CHARACTERS_MAX,
-    Brought,
-    TriggersRefused,
     access,
-    bring,
     destroy,
     find,
     is_kept,
     lock_file,
-    may_bring,
-    open_to,
-    opened_to_all,
     remove,
     rename,
-    require_room,
-    require_words,
     shelf,
     withdraw,
 )

@@ -10,7 +10,7 @@ from jobs import TOP_UP_MICROS, Desk
 from sqlalchemy import select, true
 from sqlalchemy.orm import Session
 
-from inference import events, generations, lifecycle, repairs
+from inference import events, generations, history, lifecycle, repairs
 from inference.generations import IN_FLIGHT_MAX, Generation, TooManyInFlight
 from inference.lifecycle import Made
 from licensing import ledger
@@ -210,7 +210,7 @@ def test_strangers_see_nothing(desk: Desk) -> None:
         ):
             with pytest.raises(NotFound):
                 read()
-        assert generations.page(session, stranger) == []
+        assert history.page(session, stranger) == []
 
 
 def test_the_gallery_pages_newest_first(desk: Desk) -> None:
@@ -222,11 +222,11 @@ def test_the_gallery_pages_newest_first(desk: Desk) -> None:
         made.append(claimed.id)
     desk.queue()
     with desk.database.read() as session:
-        first = generations.page(session, desk.member, limit=2)
-        second = generations.page(session, desk.member, before=first[-1].id, limit=2)
+        first = history.page(session, desk.member, limit=2)
+        second = history.page(session, desk.member, before=first[-1].id, limit=2)
         assert [row.id for row in (*first, *second)] == made[::-1]
         assert len(first[0].pictures) == 1
-        assert generations.page(session, desk.member, before=uuid.uuid4()) == []
+        assert history.page(session, desk.member, before=uuid.uuid4()) == []
 
 
 def test_hammering_one_row_moves_its_money_once(desk: Desk) -> None:

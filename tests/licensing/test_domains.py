@@ -7,7 +7,7 @@ from factories import Team as People
 from factories import identity, team
 from sqlalchemy import update
 
-from licensing import arrivals, domains, invites, plans, roster, seats
+from licensing import arrivals, domain_proofs, domains, invites, plans, roster, seats
 from licensing.db import Database
 from licensing.domains import Domain, InvalidDomain, SeatPolicy
 from licensing.errors import Conflict, NotAllowed, NotFound
@@ -24,7 +24,7 @@ def claim(database: Database, people: People, name: str = "nord.example") -> Dom
 def prove(database: Database, people: People, made: Domain) -> Domain | None:
     with database.transaction() as session:
         records = ["v=spf1 -all", f" {made.record_value} "]
-        return domains.confirm(session, people.admin, made.id, records)
+        return domain_proofs.confirm(session, people.admin, made.id, records)
 
 
 def proved(
@@ -47,7 +47,7 @@ def test_the_record_proves_the_domain_and_nothing_else_does(database: Database) 
     assert (made.domain, made.record_name) == ("nord.example", "_atelier-challenge.nord.example")
     with database.transaction() as session:
         for found in ([], ["atelier-domain-verification="], [made.token]):
-            assert domains.confirm(session, people.admin, made.id, found) is None
+            assert domain_proofs.confirm(session, people.admin, made.id, found) is None
     with pytest.raises(NotAllowed, match="no organisation here knows you"):
         arrive(database, identity("Nina"))
     assert prove(database, people, made) is not None
@@ -166,7 +166,7 @@ def test_strangers_reach_no_domain(database: Database) -> None:
     made = claim(database, people)
     with database.transaction() as session:
         for act in (
-            lambda: domains.confirm(session, strangers.admin, made.id, [made.record_value]),
+            lambda: domain_proofs.confirm(session, strangers.admin, made.id, [made.record_value]),
             lambda: domains.remove(session, strangers.admin, made.id),
             lambda: domains.set_policy(session, strangers.admin, made.id, SeatPolicy.SEAT),
             lambda: domains.remove(session, people.admin, uuid.uuid4()),

@@ -9,7 +9,7 @@ from factories import Team as People
 from factories import identity, member, team
 from racing import race
 
-from licensing import arrivals, domains, invites, member_import, plans, roster, seats
+from licensing import arrivals, domain_proofs, domains, invites, member_import, plans, roster, seats
 from licensing.actors import Directory
 from licensing.db import Database
 from licensing.domains import SeatPolicy
@@ -70,7 +70,7 @@ def test_every_way_in_at_once_leaves_the_ceiling_whole(
         made = domains.add(
             session, people.admin, domain="nord.example", seat_policy=SeatPolicy.SEAT
         )
-        domains.confirm(session, people.admin, made.id, [made.record_value])
+        domain_proofs.confirm(session, people.admin, made.id, [made.record_value])
         waiting = [
             invites.invite(
                 session, people.admin, email=f"w{n}@x.example", role=Role.CREATOR, seated=True
@@ -105,7 +105,7 @@ def test_one_person_in_many_tabs_is_one_member(database: Database) -> None:
         made = domains.add(
             session, people.admin, domain="nord.example", seat_policy=SeatPolicy.SEAT
         )
-        domains.confirm(session, people.admin, made.id, [made.record_value])
+        domain_proofs.confirm(session, people.admin, made.id, [made.record_value])
     who = identity("Nina")
 
     def come(_: int) -> uuid.UUID:

@@ -10,7 +10,8 @@ from running import Running, start
 from sqlalchemy import select
 
 from licensing import arrivals, domains, invites, plans, seats
-from licensing.domains import DomainNotProved, SeatPolicy
+from licensing.domain_proofs import DomainNotProved
+from licensing.domains import SeatPolicy
 from licensing.errors import AtelierError, NotAllowed
 from licensing.member_import import ImportRefused
 from licensing.seats import Identity, Member, Role

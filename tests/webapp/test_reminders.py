@@ -10,7 +10,8 @@ from running import Running, start
 
 from licensing import arrivals, domains, licence
 from licensing.db import now
-from licensing.domains import MISSING_MAX, SeatPolicy
+from licensing.domain_proofs import MISSING_MAX
+from licensing.domains import SeatPolicy
 from licensing.errors import NotAllowed
 from webapp import joining
 from webapp.reminders import remind

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Depends, Header, Query
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse
 
-from inference import generations
+from inference import generations, history
 from inference.generations import IN_FLIGHT, Generation, Picture
 from inference.request import InvalidRequest
 from licensing.errors import NotFound
@@ -55,7 +55,7 @@ def routes(studio: Studio, who: Callable[[Request], Caller]) -> APIRouter:
             if state == "in_flight":
                 waiting = [describe(job) for job in generations.active(session, by.member)]
                 return {"generations": waiting, "next": None}
-            found = generations.page(session, by.member, before=before, limit=limit + 1)
+            found = history.page(session, by.member, before=before, limit=limit + 1)
             shown = [describe(job) for job in found[:limit]]
         has_more = len(found) > limit
         return {"generations": shown, "next": shown[-1]["id"] if has_more else None}

@@ -13,7 +13,7 @@ from licensing import actors, teams
 from licensing.actors import Directory
 from licensing.team_tables import Team
 from webapp.scim import dialects
-from webapp.scim.people import (
+from webapp.scim.resources import (
     page_of,
     read_search,
     require_version,

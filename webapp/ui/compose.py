@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 from sqlalchemy.exc import OperationalError
 
-from inference import generations, models, presence
+from inference import generations, history, models, presence
 from inference.models import ModelUnavailable
 from inference.request import GenerationRequest, InvalidRequest
 from licensing import budgets, ledger, licence, prices, standing
@@ -98,7 +98,7 @@ def remembering(studio: Studio) -> Handler:
     def remember(request: gr.Request) -> list[Any]:
         member = identity.require_member(studio, request.request)
         with studio.database.read() as session:
-            last = generations.newest(session, member)
+            last = history.newest(session, member)
             if last is None or not any(model.id == last.model for model in models.CATALOGUE):
                 return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), ""]
             chosen, _ = loras.reused(session, member, last.asked)
