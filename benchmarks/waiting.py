@@ -13,12 +13,10 @@ nothing.
 
 import argparse
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -34,7 +32,8 @@ from sqlalchemy import func, select
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from inference import generations, models, presence  # noqa: E402 - the repository is on the path
+from benchmarks.busy import GpuSampler, cpu_seconds  # noqa: E402 - the repository is on the path
+from inference import generations, models, presence  # noqa: E402
 from inference.events import Event  # noqa: E402
 from inference.generations import IN_FLIGHT, IN_FLIGHT_MAX, Generation  # noqa: E402
 from inference.queue import create_celery, enqueue  # noqa: E402
@@ -48,35 +47,8 @@ from webapp.host.servers import start_postgres, start_valkey  # noqa: E402
 
 START_SECONDS_MAX = 300  # 26 GB of weights from a disk, and a first compilation
 ROUND_SECONDS_MAX = 900
-DRIVER_PROGRAM = "/usr/local/nvidia/bin/nvidia-smi"  # where containers have it, off the path
-WORKER = "from webapp.cli import main; main(['worker'])"
-STAND_IN = """
-import os, time
-from dataclasses import replace
-from PIL import Image
-from inference.engine import Build, Cancelled, StepProgress
-from inference.settings import from_environment
-from inference.worker import load_tools, run_worker
-
-class Device:
-    build = Build("stand-in", "none", "none", "none", "none")
-    overlaps = True
-    def load(self, model, report): pass
-    def encode(self, request, model): return request.prompt
-    def denoise(self, conditioning, request, model, on_step, cancelled):
-        steps = model.steps * request.images
-        for step in range(1, steps + 1):
-            time.sleep({seconds})
-            if cancelled(): raise Cancelled
-            on_step(StepProgress(step, steps, None))
-        return [(request.width, request.height)] * request.images
-    def decode(self, latents):
-        return [Image.effect_noise(one, 40).convert("RGB") for one in latents]
-    def render(self, request, model, on_step, cancelled):
-        return self.decode(self.denoise(None, request, model, on_step, cancelled))
-
-run_worker(from_environment(os.environ), lambda s: replace(load_tools(s), engine=Device()))
-"""
+WORKER = ("-c", "from webapp.cli import main; main(['worker'])")
+STAND_IN = ROOT / "benchmarks" / "stand_in.py"
 PROMPT = "a red apple, flat style, on a blue background"
 
 
@@ -116,7 +88,7 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="a checkout to compare with")
     chosen = parser.parse_args()
     seconds = chosen.step_seconds
-    code = WORKER if seconds is None else STAND_IN.replace("{seconds}", str(seconds))
+    program = WORKER if seconds is None else (str(STAND_IN), str(seconds))
     plan = Plan(chosen.requests, chosen.model, chosen.side, chosen.images)
     trees = {"now": ROOT} | ({"before": chosen.before.resolve()} if chosen.before else {})
     rounds: dict[str, list[Round]] = {name: [] for name in trees}
@@ -135,7 +107,7 @@ def main() -> None:
             for number in range(chosen.rounds):
                 for which, tree in trees.items():
                     began = time.monotonic()
-                    with worker(tree, code, environment, database) as child:
+                    with worker(tree, program, environment, database) as child:
                         ready = time.monotonic() - began
                         run(database, broker_url, members, Plan(1, plan.model, plan.side, 1), child)
                         first = time.monotonic() - began
@@ -214,14 +186,14 @@ def person(number: int) -> Identity:
 
 @contextmanager
 def worker(
-    tree: Path, code: str, environment: dict[str, str], database: Database
+    tree: Path, program: Sequence[str], environment: dict[str, str], database: Database
 ) -> Iterator[psutil.Process]:
     """The worker of a checkout, ready."""
     began = time.monotonic()
     log = Path(environment["ATELIER_STATE"]) / f"worker-{uuid.uuid4().hex[:6]}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-c", code],
+            [sys.executable, *program],
             env={**environment, "PYTHONPATH": os.pathsep.join([str(tree), *sys.path])},
             cwd=tree,
             stdout=out,
@@ -339,43 +311,6 @@ def look_back(
         cores=cores,
         gpu=gpu,
     )
-
-
-def cpu_seconds(process: psutil.Process) -> float:
-    """What the worker and its child have used so far, in seconds of one core."""
-    family = [process, *process.children(recursive=True)]
-    return sum(sum(one.cpu_times()[:2]) for one in family)
-
-
-class GpuSampler:
-    """Asks the driver five times a second how busy the first GPU is; None without one."""
-
-    def __init__(self) -> None:
-        """Ask nothing yet."""
-        self.share: float | None = None
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> None:
-        """Begin."""
-        if models.has_gpu():
-            self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        """End, and take the mean."""
-        self._done.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _sample(self) -> None:
-        program = shutil.which("nvidia-smi") or DRIVER_PROGRAM
-        ask = [program, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-i0"]
-        samples = []
-        while not self._done.wait(0.2):
-            answer = subprocess.run(ask, capture_output=True, text=True, check=False).stdout
-            if answer.strip().isdigit():
-                samples.append(int(answer))
-        self.share = statistics.mean(samples) / 100 if samples else None
 
 
 if __name__ == "__main__":
