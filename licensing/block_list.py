@@ -8,7 +8,7 @@ Taking a hash off the list keeps its row with a date. What matches is decided in
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -64,6 +64,15 @@ class Count:
     category: str
     hashes: int
     organisations: int | None
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a hash is a copy of, and how many of its 256 bits differ."""
+
+    category: str
+    source: str
+    distance: int
 
 
 @dataclass(frozen=True)
@@ -149,6 +158,22 @@ def counts(session: Session) -> list[Count]:
     return [Count(*row) for row in session.execute(query)]
 
 
+def nearest(
+    session: Session, organisation_id: uuid.UUID, orientations: Sequence[bytes], distance_max: int
+) -> Match | None:
+    """Find what is in force for an organisation within some bits of any of some hashes.
+
+    For a picture now and then: the whole list is read, a million hashes in seconds. Whoever asks
+    often keeps an index (`inference.safety.known`).
+    """
+    if not orientations:
+        return None
+    bits = [f"{int.from_bytes(one, 'big'):0{8 * HASH_BYTES}b}" for one in orientations]
+    values = {"wanted": bits, "organisation_id": organisation_id, "most": distance_max}
+    found = session.execute(_NEAREST, values).one_or_none()
+    return None if found is None else Match(*found)
+
+
 def revision(session: Session) -> Revision:
     """What to compare a copy with; two index look-ups."""
     query = select(func.coalesce(func.max(BlockedHash.id), 0), func.max(BlockedHash.removed_at))
@@ -224,6 +249,23 @@ _UNBLOCK = text(
      WHERE organisation_id = :organisation_id AND pdq = :pdq AND source = 'reviewer'
        AND removed_at IS NULL
     RETURNING id
+    """
+)
+
+_NEAREST = text(
+    """
+    WITH wanted AS MATERIALIZED (
+        SELECT CAST(one AS bit(256)) AS pdq FROM unnest(CAST(:wanted AS text[])) AS one
+    ), listed AS MATERIALIZED (
+        SELECT id, category, source, CAST('x' || encode(pdq, 'hex') AS bit(256)) AS pdq
+          FROM blocked_hash
+         WHERE removed_at IS NULL
+           AND (organisation_id IS NULL OR organisation_id = :organisation_id)
+    )
+    SELECT listed.category, listed.source, bit_count(listed.pdq # wanted.pdq) AS distance
+      FROM listed CROSS JOIN wanted
+     WHERE bit_count(listed.pdq # wanted.pdq) <= :most
+     ORDER BY distance, listed.id LIMIT 1
     """
 )
 

@@ -1,7 +1,8 @@
 """What people report: a colleague about a picture they see, or anybody by the take-down form.
 
 Owns the append-only table `report`. A report opens a case with a clock. Of a file that somebody
-brings only its hashes are kept: enough to find the picture and to keep it from being made again.
+brings its hashes are kept, enough to find the picture and to keep it from being made again, and
+what the safety desk said of it (`licensing.upload_verdicts`); the file is not.
 Nobody learns from the answer whether the picture is known here; the receipt is all that comes back.
 """
 
@@ -23,11 +24,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from licensing import cases
-from licensing.cases import Subject
+from licensing import cases, upload_verdicts
+from licensing.cases import MINORS, Subject
 from licensing.db import Base, now
 from licensing.errors import AtelierError, Conflict
 from licensing.seats import Member, Organisation
+from licensing.upload_verdicts import Judgement
 
 STATEMENT_CHARACTERS_MIN, NAME_CHARACTERS_MIN = 10, 2
 STATEMENT_CHARACTERS_MAX = 4000  # two pages
@@ -106,26 +108,47 @@ def require_complete(complaint: Complaint) -> None:
         raise InvalidReport("Give an e-mail address at which you can be asked.")
 
 
-def file_public(session: Session, complaint: Complaint, target: Target | None) -> "Report":
+def addressee(session: Session, target: Target | None) -> uuid.UUID:
+    """Return whose reviewers decide: who was here first, the operator, if it is no picture of ours.
+
+    Raises `Conflict` where there is no organisation at all.
+    """
+    if target is not None:
+        return target.organisation_id
+    query = select(Organisation.id).order_by(Organisation.created_at, Organisation.id)
+    found = session.scalar(query.limit(1))
+    if found is None:
+        raise Conflict("This studio has nobody yet who could look at a report.")
+    return found
+
+
+def file_public(
+    session: Session,
+    complaint: Complaint,
+    target: Target | None,
+    judgement: Judgement | None = None,
+) -> "Report":
     """Open the case of a take-down request, with 48 hours on its clock.
 
-    One that fits no picture of ours goes to the organisation that was here first, the operator's.
-    Raises `InvalidReport`, `TooManyReports`, and `Conflict` where there is no organisation at all.
+    `judgement` is what the desk says of the file that came with it. If that names minors, so does
+    the case, whatever the complaint names: it is more urgent, and few may open it.
+    Raises `InvalidReport`, `TooManyReports`, and as `addressee` does.
     """
     require_complete(complaint)
     hour_ago = now() - timedelta(hours=1)
     recent = select(func.count()).where(Report.source == "public", Report.at > hour_ago)
     if session.scalars(recent).one() >= PUBLIC_IN_AN_HOUR_MAX:
         raise TooManyReports("Too many reports came in within this hour. Try again in the next.")
-    organisation_id = target.organisation_id if target else _first_organisation(session)
+    organisation_id = addressee(session, target)
+    found = judgement.category if judgement is not None else None
     case = cases.open_case(
         session,
         organisation_id,
         "take_down",
-        category=complaint.category,
+        category=found if found in MINORS else complaint.category,
         subject=target.subject if target else Subject(),
     )
-    return _write(
+    report = _write(
         session,
         organisation_id=organisation_id,
         case_id=case.id,
@@ -140,6 +163,11 @@ def file_public(session: Session, complaint: Complaint, target: Target | None) -
         pdq=complaint.pdq,
         picture_id=target.picture_id if target else None,
     )
+    if judgement is not None:
+        upload_verdicts.record(
+            session, judgement, organisation_id=organisation_id, report_id=report.id
+        )
+    return report
 
 
 def file_by_member(
@@ -182,14 +210,6 @@ def file_by_member(
 def of_case(session: Session, case_id: int) -> "Report | None":
     """The report that opened a case."""
     return session.scalars(select(Report).where(Report.case_id == case_id)).one_or_none()
-
-
-def _first_organisation(session: Session) -> uuid.UUID:
-    query = select(Organisation.id).order_by(Organisation.created_at, Organisation.id)
-    found = session.scalar(query.limit(1))
-    if found is None:
-        raise Conflict("This studio has nobody yet who could look at a report.")
-    return found
 
 
 def _write(session: Session, **values: object) -> "Report":

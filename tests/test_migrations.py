@@ -47,6 +47,7 @@ import licensing.seat_days
 import licensing.seat_history
 import licensing.seats.people
 import licensing.team_tables
+import licensing.upload_verdicts
 import licensing.usage
 import licensing.usage_sums
 import webapp.sso.attempts
@@ -93,6 +94,7 @@ ROOMS_WITH_TABLES: tuple[ModuleType, ...] = (
     licensing.seat_history,
     licensing.seats.people,
     licensing.team_tables,
+    licensing.upload_verdicts,
     licensing.usage,
     licensing.usage_sums,
     inference.events,

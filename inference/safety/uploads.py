@@ -2,19 +2,25 @@
 
 `open_picture` looks at the bytes and at nothing that came with them: the type is what the content
 is, size and pixels are bounded before anything is unpacked, and a file that unpacks to more than it
-says is refused. `fingerprint` is for comparing. No model and nobody else sees what is brought, and
-nothing is stored, so no filter judges what it shows: a picture that is reported, or asked about,
-must not be refused for that.
+says is refused. `fingerprint` is for comparing. A reported picture is judged by the block list and
+by the classifier that always judges, for whoever decides on the report; it is sent nowhere, and
+never refused for what it shows, since that is what it is reported for. What is brought to `/verify`
+is answered and forgotten: there is nobody to tell.
 """
 
 import io
+import logging
+import uuid
 import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
 from PIL import Image, UnidentifiedImageError
+from sqlalchemy.orm import Session
 
-from inference.safety import pdq
+from inference.safety import FilterUnavailable, ImageVerdict, pdq
+from inference.safety.output import ImageFilter
+from licensing import block_list
 from licensing.errors import AtelierError
 
 FILE_BYTES_MAX = 20 * 1_048_576  # a PNG of the largest picture made here has half of it
@@ -26,6 +32,8 @@ MEDIA_TYPES = {
     "JPEG": "image/jpeg",
     "GIF": "image/gif",
 }
+
+_log = logging.getLogger(__name__)
 
 
 class UploadRefused(AtelierError):  # noqa: N818 - reads as the answer that it is
@@ -82,3 +90,24 @@ def fingerprint(image: Image.Image) -> list[bytes]:
     """
     found = pdq.fingerprint(image)
     return [row.tobytes() for row in found.orientations] if found.is_usable else []
+
+
+def classify(image: Image.Image, image_filter: ImageFilter) -> ImageVerdict | None:
+    """What the classifier says of a picture; None if it cannot, which refuses nobody's report."""
+    assert image_filter.is_local, "what is reported may be evidence, and is sent to nobody"
+    try:
+        return image_filter.check(image.convert("RGB"))
+    except FilterUnavailable as problem:
+        _log.error("A reported picture was not judged: %s", problem.message)
+        return None
+
+
+def known(
+    session: Session, orientations: list[bytes], organisation_id: uuid.UUID
+) -> ImageVerdict | None:
+    """What the block list in force for an organisation says; None if the picture is not on it."""
+    found = block_list.nearest(session, organisation_id, orientations, pdq.DISTANCE_MAX)
+    if found is None:
+        return None
+    score = 1 - found.distance / (8 * block_list.HASH_BYTES)
+    return ImageVerdict("block", found.category, score, f"pdq:{found.source}")

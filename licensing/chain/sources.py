@@ -91,6 +91,19 @@ SOURCES = (
         person="reporter_id",
     ),
     Source(
+        "upload_verdict",
+        fields=(
+            "id",
+            "organisation_id",
+            "report_id",
+            "action",
+            "category",
+            "score",
+            "source",
+            "at",
+        ),
+    ),
+    Source(
         "evidence_step",
         fields=("id", "organisation_id", "case_id", "step", "member_id", "at"),
         words=("note",),

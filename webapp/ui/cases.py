@@ -25,6 +25,7 @@ from licensing import (
     looks,
     reports,
     review_access,
+    upload_verdicts,
 )
 from licensing.abuse import Strikes
 from licensing.adapters import Adapter
@@ -37,6 +38,7 @@ from licensing.looks import Look
 from licensing.moderation import Verdict
 from licensing.reports import Report
 from licensing.seats import Member
+from licensing.upload_verdicts import UploadVerdict
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Detail:
     strikes: Strikes | None
     refusals: int
     report: Report | None
+    upload: UploadVerdict | None
     appeal: Appeal | None
     decision: Decision | None
     history: list[Told]
@@ -102,6 +105,7 @@ def read_case(session: Session, reviewer: Member, case_id: int) -> Detail:
         for what in ("picture", "colour", "prompt")
         if may_open and looks.is_open(session, reviewer, case, what)
     )
+    report = reports.of_case(session, about.id) if may_open else None
     words = None
     if is_public(about, verdict):
         words = verdict.excerpt if verdict is not None else None
@@ -114,7 +118,8 @@ def read_case(session: Session, reviewer: Member, case_id: int) -> Detail:
         member=member,
         strikes=None if member is None else abuse.strikes(session, member.id),
         refusals=0 if member is None else _refusals(session, member.id),
-        report=reports.of_case(session, about.id) if may_open else None,
+        report=report,
+        upload=upload_verdicts.of_report(session, report.id) if report is not None else None,
         appeal=appeals.answered_by(session, case.id) if may_open else None,
         decision=None if case.decision_id is None else session.get(Decision, case.decision_id),
         history=_history(session, case, about),
