@@ -5,7 +5,7 @@ import re
 import pytest
 from at_create import open_page
 from atelier_at_work import Work
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import APIResponse, BrowserContext, Locator, Page, Route, expect
 
 pytestmark = pytest.mark.browser
 
@@ -103,6 +103,28 @@ def test_deleting_asks_once_says_what_stays_and_goes_on(
     asked.get_by_role("button", name="Delete 2 pictures").click()
     expect(page.get_by_role("heading", name="Your first picture")).to_be_visible()
     assert work.balance().settled_micros == 10_000_000 - 90_000, "what they cost stays"
+
+
+def test_the_event_of_a_deletion_may_come_before_its_answer(
+    context: BrowserContext, work: Work
+) -> None:
+    for words in ("a first fox", "a second fox"):
+        work.finished(words)
+    page = open_page(context, work)
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/gallery/*", lambda route: held.append((route, route.fetch())))
+    page.locator(".stage .picture").first.click()
+    viewer, asked = page.locator(".viewer"), page.locator(".removal")
+    page.keyboard.press("Delete")
+    asked.get_by_role("button", name="Delete the picture").click()
+    expect(viewer.locator(".viewer-prompt")).to_have_text("a first fox")
+    expect(asked).to_be_hidden()
+    page.keyboard.press("Delete")
+    expect(asked).to_contain_text("Delete this picture for good?")
+    for route, answer in held:
+        route.fulfill(response=answer)
+    expect(page.locator(".feed-said")).to_have_text("The picture is deleted.")
+    expect(asked).to_be_visible()  # it asks about the next one
 
 
 def test_another_seed_is_tried_with_one_more_press(context: BrowserContext, work: Work) -> None:

@@ -47,7 +47,6 @@ export function askToDelete(root, job) {
     const answer = await ask(`/gallery/${job.id}`, "DELETE");
     go.disabled = false;
     if (!answer.ok) { problem.textContent = answer.message; return; }
-    dialog.close();
     show(root, { ...job, deleted: true });
     say(root, many === 1 ? "The picture is deleted." : `${many} pictures are deleted.`);
   } }, many === 1 ? "Delete the picture" : `Delete ${many} pictures`);
@@ -61,7 +60,15 @@ export function askToDelete(root, job) {
     problem,
     h("div", { class: "cluster" }, go,
       h("button", { type: "button", class: "button", autofocus: true, onclick: () => dialog.close() }, "Keep")));
+  dialog.dataset.job = job.id;
   dialog.showModal();
+}
+
+// The job is gone, by this question's answer or by the event of it, which can come first. To be
+// called before anything is drawn anew: what lies under an open dialog cannot be given the focus.
+export function withdrawQuestion(root, job) {
+  const dialog = root.querySelector(".removal");
+  if (dialog.open && dialog.dataset.job === job.id) dialog.close();
 }
 
 function show(root, job) {

@@ -1,6 +1,7 @@
 // The live half of the creator page: one EventSource, one map of jobs, and who draws what.
 // The server's rows are the truth; this file only mirrors them, so that a reload, a second tab or
 // an hour's absence shows the same. Connecting brings a snapshot; every later message one change.
+import { withdrawQuestion } from "./acts.js";
 import { ACTIVE, signal } from "./dom.js";
 import { Gallery } from "./gallery.js";
 import { offer } from "./prompt.js";
@@ -86,8 +87,10 @@ class Feed {
   // A finished job that was starred, deleted or taken back: here, in another tab, by a reviewer.
   shelved(job) {
     const before = this.viewer.album();
-    if (job.deleted) this.jobs.delete(job.id);
-    else if (this.jobs.has(job.id)) this.jobs.set(job.id, job);
+    if (job.deleted) {
+      withdrawQuestion(this.root, job);
+      this.jobs.delete(job.id);
+    } else if (this.jobs.has(job.id)) this.jobs.set(job.id, job);
     this.gallery.put(job);
     this.draw();
     this.viewer.changed(job, before);
