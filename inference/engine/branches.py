@@ -30,6 +30,7 @@ from torch import nn
 from inference.adapters.plan import RANK_MAX
 from inference.adapters.refusal import AdapterRefused
 from inference.adapters.tensors import Adapter, Factors
+from inference.engine.ranks import Ranks
 from inference.engine.transformer.block import Float8Projection, Projection
 from inference.engine.transformer.choice import fastest_add
 from inference.engine.transformer.graphs import Stepper
@@ -60,16 +61,25 @@ class BranchSet:
 
     blocks: list[BlockBranches]
     rest: dict[str, Branch]
-    places: Mapping[str, Place]  # by layer
+    places: Mapping[str, Place]  # by layer; of every layer
     holds: tuple[tuple[str, float], ...] = ()  # the mix that was last written, by hash
+
+    def tensors(self) -> list[torch.Tensor]:
+        """All halves, in an order that every process has."""
+        each = {id(branch.down): branch for branch, _, _ in self.places.values()}
+        return [half for branch in each.values() for half in (branch.down, branch.up)]
 
 
 class Branches:
     """Applies LoRAs to the transformer of `stepper`. For the thread that draws."""
 
-    def __init__(self, stepper: Stepper) -> None:
-        """Make nothing yet: branches are made for the first LoRA of a rank."""
+    def __init__(self, stepper: Stepper, ranks: Ranks | None = None) -> None:
+        """Make nothing yet: branches are made for the first LoRA of a rank.
+
+        `ranks` are the processes that draw with this one and need the same branches.
+        """
         self._stepper = stepper
+        self._ranks = ranks
         self._transformer = stepper.transformer
         self._linears = {
             name: module
@@ -91,16 +101,24 @@ class Branches:
             yield
             return
         rank = self._rank(mix)
+        with self.attached(rank) as made, ExitStack() as after:
+            self._write(made, mix)
+            if self._ranks is not None:
+                after.enter_context(self._ranks.attached(rank, made.tensors()))
+            yield
+
+    @contextmanager
+    def attached(self, rank: int) -> Iterator[BranchSet]:
+        """Draw with branches of `rank` within the block, whatever is written into them."""
         with ExitStack() as after:
             after.callback(self._detach)
             if not self._stepper.records:
                 after.callback(self.forget)  # nothing refers to them, and memory may be short
             made = self._set(rank)
-            self._write(made, mix)
             for name, branch in made.rest.items():
                 after.callback(_attach(self._linears[name], branch).remove)
             self._transformer.branches = made.blocks
-            yield
+            yield made
 
     def nothing(self) -> Mix:
         """A LoRA that adds nothing: to make ready before the first what they all need."""

@@ -66,7 +66,7 @@ def load_transformer(folder: Path, device: Device, profile: Profile) -> Transfor
     try:
         return build(
             read_config(part),
-            reader_of(part, torch.device(device.kind)),
+            reader_of(part, _place(device)),
             device.dtype,
             profile.precision,
             resident=profile.resident_blocks,
@@ -96,7 +96,7 @@ def measure(folder: Path) -> Weights:
     )
 
 
-def build_of(device: Device, profile: Profile) -> Build:
+def build_of(device: Device, profile: Profile, processes: int = 1) -> Build:
     """The versions and the precision that a picture's file records."""
     dtype = str(device.dtype).removeprefix("torch.")
     return Build(
@@ -104,8 +104,14 @@ def build_of(device: Device, profile: Profile) -> Build:
         torch=torch.__version__,
         diffusers=version("diffusers"),
         dtype=dtype if profile.precision == "plain" else f"{profile.precision} in {dtype}",
-        device=device.kind,
+        device=device.kind if processes == 1 else f"{processes} {device.kind}",
     )
+
+
+def _place(device: Device) -> torch.device:
+    """With the number of the GPU that this process uses: for who takes none for the first."""
+    place = torch.device(device.kind)
+    return torch.device("cuda", torch.cuda.current_device()) if place.type == "cuda" else place
 
 
 def _numbers(folder: Path) -> dict[str, int]:

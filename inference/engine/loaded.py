@@ -1,6 +1,6 @@
 """One model in memory: its parts, put together for a device."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -15,6 +15,7 @@ from inference.engine.ends import text_states
 from inference.engine.load import build_of, load_pipeline, load_transformer
 from inference.engine.preview import Preview, fit
 from inference.engine.profile import Profile
+from inference.engine.ranks import LeadingTransformer, Ranks
 from inference.engine.text import TrimmedPipeline
 from inference.engine.transformer.graphs import Stepper
 from inference.engine.transformer.model import Times, Transformer
@@ -33,6 +34,7 @@ class Loaded:
     branches: Branches
     preview: Preview
     build: Build
+    ranks: Ranks | None  # that draw with this process
     ends: Transformer  # the transformer's, for what is done beside its steps
     alone: AbstractContextManager[bool]  # held by what must not run while a step is recorded
     encoding: torch.cuda.Stream | None
@@ -46,11 +48,23 @@ class Loaded:
         return text_states(self.pipeline, torch.device(self.device.kind), prompt)
 
 
-def assemble(model: Model, folder: Path, device: Device, profile: Profile) -> Loaded:
+def assemble(
+    model: Model, folder: Path, device: Device, profile: Profile, ranks: Ranks | None = None
+) -> Loaded:
     """Read the checkpoint in `folder` and make it ready to draw. Raises ModelUnavailable."""
-    transformer = load_transformer(folder, device, profile)
-    pipeline = load_pipeline(folder, device, profile)
-    return make_ready(model, device, profile, transformer, pipeline)
+    if ranks is None:
+        transformer = load_transformer(folder, device, profile)
+        return make_ready(
+            model, device, profile, transformer, load_pipeline(folder, device, profile)
+        )
+    with ExitStack() as failing:
+        failing.callback(ranks.part)
+        ranks.start()
+        transformer = LeadingTransformer(load_transformer(folder, device, profile), ranks)
+        pipeline = load_pipeline(folder, device, profile)
+        ranks.join()
+        failing.pop_all()
+    return make_ready(model, device, profile, transformer, pipeline, ranks=ranks)
 
 
 def make_ready(
@@ -59,11 +73,14 @@ def make_ready(
     profile: Profile,
     transformer: Transformer,
     pipeline: TrimmedPipeline,
+    *,
+    ranks: Ranks | None = None,
 ) -> Loaded:
     """Put loaded parts together."""
     on_card = device.kind == "cuda"
     alone = Lock()
-    records = on_card and profile.resident_blocks is None
+    # What several processes do is not recorded: one of them alone cannot play it back.
+    records = on_card and profile.resident_blocks is None and ranks is None
     stepper = Stepper(transformer, records=records, alone=alone)
     if on_card and profile.encoder_stays:
         pipeline.record_text()
@@ -73,10 +90,11 @@ def make_ready(
         profile=profile,
         pipeline=pipeline,
         stepper=stepper,
+        ranks=ranks,
         ends=transformer.without_blocks(),
-        branches=Branches(stepper),
+        branches=Branches(stepper, ranks),
         preview=fit(pipeline.vae),
-        build=build_of(device, profile),
+        build=build_of(device, profile, 1 if ranks is None else ranks.size),
         alone=alone,
         encoding=torch.cuda.Stream() if on_card else None,  # type: ignore[no-untyped-call]
         decoding=torch.cuda.Stream() if on_card else None,  # type: ignore[no-untyped-call]

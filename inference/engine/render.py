@@ -24,6 +24,7 @@ from inference.engine import Build, Cancelled, Conditioning, Latents, OutOfMemor
 from inference.engine.branches import Mix
 from inference.engine.compiling import keep_compiled
 from inference.engine.device import (
+    Device,
     free,
     keep_memory_whole,
     memory_errors_explained,
@@ -33,9 +34,12 @@ from inference.engine.device import (
 from inference.engine.ends import picture, working_on
 from inference.engine.load import measure
 from inference.engine.loaded import Loaded, assemble
-from inference.engine.profile import Choice
+from inference.engine.profile import Choice, Profile
+from inference.engine.ranks import Ranks
 from inference.engine.steps import Ready, Watch, prepare, take_steps
 from inference.engine.text_cache import TextCache
+from inference.engine.transformer.build import read_config
+from inference.engine.transformer.parallel import processes_for
 from inference.models import Model, ModelUnavailable
 from inference.request import GenerationRequest
 
@@ -51,15 +55,19 @@ class PipelineEngine:
         cache_folder: Path | None = None,
         precision: Choice = "auto",
         adapters_folder: Path | None = None,
+        *,
+        together: int = 1,
     ) -> None:
         """Look for checkpoints in `weights_folder` and in the hub's local cache. Loads nothing.
 
         `cache_folder` keeps compiled kernels over restarts; `precision` is the operator's wish for
-        a GPU, see `profile.choose`. LoRAs lie in `adapters_folder` as `<sha256>.safetensors`.
+        a GPU, see `profile.choose`. LoRAs lie in `adapters_folder` as `<sha256>.safetensors`. At
+        most `together` processes draw each picture, a GPU each: as many as its heads allow.
         """
         self._weights_folder = weights_folder
         self._cache_folder = cache_folder
         self._precision: Choice = precision
+        self._together = together
         self._loaded: Loaded | None = None
         self._adapters = KeptAdapters(adapters_folder)
         self.texts = TextCache()
@@ -84,26 +92,35 @@ class PipelineEngine:
         """
         if self._loaded is not None and self._loaded.model == model:
             return
-        self._loaded = None  # two large models would not fit side by side
-        self.texts.clear()
-        self._adapters.clear()
-        free()
+        self.unload()  # two large models would not fit side by side
         folder = models.locate(model, self._weights_folder)
         if folder is None:
             problem = models.weights_problem(model, self._weights_folder)
             raise ModelUnavailable(problem or f"The weights of {model.name} are missing.")
         device = pick(model)
         profile = profile_for(model, device, measure(folder), self._precision)
+        ranks = self._ranks(model, folder, device, profile)
         how = f", {profile.sentence}" if profile.sentence else ""
+        how += f"; {ranks.size} processes draw a picture" if ranks else ""
         report(f"Loading {model.name} into the memory of {device.name}{how}.")
         if device.kind == "cuda":
             keep_compiled(self._cache_folder)
             if not profile.encoder_stays:
                 keep_memory_whole()
         with memory_errors_explained(model.name):
-            self._loaded = assemble(model, folder, device, profile)
+            self._loaded = assemble(model, folder, device, profile, ranks)
         if device.kind == "cuda":
             self._warm_up(model, report)
+
+    def unload(self) -> None:
+        """Give the model's memory back, and end the processes that draw with it."""
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None and loaded.ranks is not None:
+            loaded.ranks.part()
+        del loaded
+        self.texts.clear()
+        self._adapters.clear()
+        free()
 
     def adopt(self, loaded: Loaded) -> None:
         """Draw with a model that somebody else put together: random weights, for measuring."""
@@ -203,6 +220,18 @@ class PipelineEngine:
         assert self._loaded is not None, "load comes first"
         assert self._loaded.model == model, "and it loaded this model"
         return self._loaded
+
+    def _ranks(self, model: Model, folder: Path, device: Device, profile: Profile) -> Ranks | None:
+        """The processes that draw with this one. Raises ModelUnavailable where they cannot."""
+        if self._together == 1:
+            return None
+        size = processes_for(read_config(folder / "transformer"), self._together)
+        if size > 1 and profile.resident_blocks is not None:
+            raise ModelUnavailable(
+                f"{model.name} is to be drawn by {size} GPUs, and needs more memory on each: "
+                f"{device.name} holds it only in parts. Set ATELIER_GPUS_PER_PICTURE to 1."
+            )
+        return Ranks(folder, device, profile, size) if size > 1 else None
 
     def _mix(self, request: GenerationRequest, loaded: Loaded) -> Mix:
         """The LoRAs of `request` with their strengths. Raises AdapterRefused."""

@@ -5,17 +5,22 @@ are exchanged for heads (each process then has all rows of 1/P of the heads) and
 exchanges a block. Shares may differ by a row, so no padding is attended to. diffusers'
 `enable_parallelism` has no plan for Krea 2 and works on its attention processors, which the fused
 block has none of.
+
+All of torch's default process group takes part. What travels is bytes, whatever the numbers are.
 """
 
+from collections.abc import Mapping
+from copy import copy
 from functools import partial
+from typing import Any
 
 import torch
 from torch import distributed
-from torch.distributed import distributed_c10d
 
-from inference.engine.transformer.attention import Kernel, attend
+from inference.engine.transformer.attention import Attend
 from inference.engine.transformer.block import Block, Shape
 from inference.engine.transformer.model import Prepared, Transformer
+from inference.engine.transformer.pointwise import to_eight
 
 
 def attend_together(
@@ -24,36 +29,49 @@ def attend_together(
     value: torch.Tensor,
     tokens: int,
     *,
-    kernel: Kernel,
-    group: str,
+    attend: Attend,
+    eight: bool,
 ) -> torch.Tensor:
-    """As `attend`, for this process's rows (B, s, heads, D) of `tokens` in the named group."""
-    members = _named(group)
-    sizes = shares(tokens, members.size())
-    parts = [tensor.chunk(members.size(), dim=2) for tensor in (query, key, value)]
-    sent = [torch.cat(mine, dim=2) for mine in zip(*parts, strict=True)]
-    batch, _, heads, head_dim = sent[0].shape
-    shapes = [(batch, size, heads, head_dim) for size in sizes]
-    mixed = torch.cat(_exchange(sent, shapes, members), dim=1)
-    groups = query.shape[2] // key.shape[2]
-    keys = heads // (groups + 2)
-    query_part, key_part, value_part = torch.split(mixed, [groups * keys, keys, keys], dim=2)
-    mixed = attend(query_part, key_part, value_part, mixed.shape[1], kernel=kernel)
-    back = list(torch.split(mixed, sizes, dim=1))
-    mine = (batch, query.shape[1], groups * keys, head_dim)
-    return torch.cat(_exchange(back, [mine] * members.size(), members), dim=2)
+    """As `attend`, for this process's rows (1, s, heads, D) of `tokens` in all of them.
+
+    `eight` says that `attend` reads 8-bit queries and keys; they arrive here in 16 bits. Rows lie
+    in the order of the processes, so what arrives is the whole sequence, and what goes back can be
+    sent as it is.
+    """
+    processes = distributed.get_world_size()
+    sizes = shares(tokens, processes)
+    _, own, _, head_dim = query.shape
+    given = [part[0].view(own, processes, -1, head_dim) for part in (query, key, value)]
+    counts = [part.shape[2] for part in given]
+    sent = value.new_empty(processes, own, sum(counts), head_dim)
+    for mine, part in zip(torch.split(sent, counts, dim=2), given, strict=True):
+        mine.copy_(part.transpose(0, 1))
+    whole = value.new_empty(1, tokens, sum(counts), head_dim)
+    _exchange(sent, whole, [own] * processes, sizes)
+    turned, value = torch.split(whole, [counts[0] + counts[1], counts[2]], dim=2)
+    query, key = torch.split(to_eight(turned) if eight else turned, counts[:2], dim=2)
+    mixed = attend(query, key, value, tokens)
+    back = mixed.new_empty(processes, own, counts[0], head_dim)
+    _exchange(mixed, back, sizes, [own] * processes)
+    return back.transpose(0, 1).flatten(1, 2)[None]
 
 
 class ParallelTransformer(Transformer):
-    """A Transformer whose evaluations all processes of a group make together.
+    """A Transformer whose evaluations all processes make together, of one picture at a time.
 
     Each calls with the same arguments and gets the whole velocity.
     """
 
-    def __init__(self, whole: Transformer, members: distributed.ProcessGroup) -> None:
-        """Take over the parts of `whole`, whose blocks must attend with `together`."""
+    def __init__(self, whole: Transformer) -> None:
+        """Take over the parts of `whole`, the same in every process."""
         super().__init__(whole.rest, whole.blocks)
-        self.group = members.group_name
+        for block in whole.blocks:
+            assert isinstance(block, Block), "streamed blocks are not shared out"
+            between = block.pointwise
+            block.attend = partial(attend_together, attend=block.attend, eight=between.eight_heads)
+            # Queries, keys and values travel as one, in the numbers that values have.
+            block.pointwise = copy(between)
+            block.pointwise.eight_heads = False
 
     def evaluate(
         self,
@@ -66,50 +84,21 @@ class ParallelTransformer(Transformer):
         text = prepared.text.expand(len(latents), -1, -1)
         x = torch.cat([text, self.rest.img_in(latents)], dim=1)
         tokens = x.shape[1]
-        members = _named(self.group)
-        sizes = shares(tokens, members.size())
-        rank = members.rank()
+        sizes = shares(tokens, distributed.get_world_size())
+        rank = distributed.get_rank()
         x, cos, sin = (
             torch.split(whole, sizes, dim=dim)[rank].clone()
             for whole, dim in ((x, 1), (prepared.cos, 0), (prepared.sin, 0))
         )
         for index, block in enumerate(self.blocks):
             x = block(x, shared, (cos, sin), tokens, self.branches_of(index))
-        return self._collect(self.finish(x, final), sizes)[:, prepared.text_tokens :]
-
-    def _collect(self, mine: torch.Tensor, sizes: list[int]) -> torch.Tensor:
-        most = max(sizes)
-        padded = mine.new_zeros(len(mine), most, mine.shape[2])
-        padded[:, : mine.shape[1]] = mine
-        gathered = mine.new_empty(len(sizes) * len(mine), *padded.shape[1:])
-        distributed.all_gather_into_tensor(gathered, padded, group=_named(self.group))
-        each = zip(gathered.chunk(len(sizes)), sizes, strict=True)
-        return torch.cat([one[:, :size] for one, size in each], dim=1)
+        return _collect(self.finish(x, final), sizes)[:, prepared.text_tokens :]
 
 
-def heads_each(shape: Shape, processes: int) -> tuple[int, int]:
-    """How many query and key heads each of `processes` gets.
-
-    Raises ValueError when the heads cannot be divided among them.
-    """
-    if shape.kv_heads % processes:
-        raise ValueError(
-            f"{shape.kv_heads} key heads cannot be divided among {processes} processes"
-        )
-    return shape.heads // processes, shape.kv_heads // processes
-
-
-def share_out(whole: Transformer, kernel: Kernel, members: distributed.ProcessGroup) -> Transformer:
-    """`whole`, the same in every process, as one that `members` evaluate together.
-
-    Raises ValueError when its heads cannot be divided among them.
-    """
-    for block in whole.blocks:
-        assert isinstance(block, Block)
-        heads_each(block.shape, members.size())
-        block.pointwise.eight_heads = False  # queries, keys and values travel as one
-        block.attend = partial(attend_together, kernel=kernel, group=members.group_name)
-    return ParallelTransformer(whole, members)
+def processes_for(config: Mapping[str, Any], most: int) -> int:
+    """Into how many processes, at most so many, the heads of a transformer can be divided."""
+    heads = Shape.of(config).kv_heads
+    return max(count for count in range(1, most + 1) if heads % count == 0)
 
 
 def shares(tokens: int, processes: int) -> list[int]:
@@ -118,25 +107,29 @@ def shares(tokens: int, processes: int) -> list[int]:
     return [few + (rank < more) for rank in range(processes)]
 
 
-def _named(group: str) -> distributed.ProcessGroup:
-    """The group of that name. Nothing keeps it: it must be gone before the interpreter is."""
-    return distributed_c10d._resolve_process_group(group)  # type: ignore[attr-defined, arg-type]  # noqa: SLF001 - how torch's own collectives look a group up
+def as_bytes(tensor: torch.Tensor) -> torch.Tensor:
+    """The same memory as bytes: a process group knows fewer kinds of numbers than torch."""
+    return tensor.view(torch.uint8)
 
 
-def _exchange(
-    sent: list[torch.Tensor],
-    shapes: list[tuple[int, int, int, int]],
-    members: distributed.ProcessGroup,
-) -> list[torch.Tensor]:
-    """Give `sent[p]` to each process p; get from each a tensor of `shapes[p]`."""
-    counts = [torch.Size(shape).numel() for shape in shapes]
-    received = sent[0].new_empty(sum(counts))
+def _collect(mine: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    """The rows of all processes, in order, from this one's (B, s, channels)."""
+    padded = mine.new_zeros(len(mine), max(sizes), mine.shape[2])
+    padded[:, : mine.shape[1]] = mine
+    gathered = [torch.empty_like(padded) for _ in sizes]
+    distributed.all_gather([as_bytes(one) for one in gathered], as_bytes(padded))
+    return torch.cat([one[:, :s] for one, s in zip(gathered, sizes, strict=True)], dim=1)
+
+
+def _exchange(sent: torch.Tensor, received: torch.Tensor, give: list[int], take: list[int]) -> None:
+    """Give process p the next `give[p]` rows of `sent`; take `take[p]` from each, in order.
+
+    A row is all heads of one token here.
+    """
+    each = sent.shape[-2] * sent.shape[-1] * sent.element_size()
     distributed.all_to_all_single(
-        received,
-        torch.cat([tensor.flatten() for tensor in sent]),
-        counts,
-        [tensor.numel() for tensor in sent],
-        group=members,
+        as_bytes(received).view(-1),
+        as_bytes(sent).view(-1),
+        [each * rows for rows in take],
+        [each * rows for rows in give],
     )
-    pieces = zip(torch.split(received, counts), shapes, strict=True)
-    return [piece.view(shape) for piece, shape in pieces]

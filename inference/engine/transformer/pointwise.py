@@ -85,9 +85,7 @@ class Pointwise:
             for part, norm in zip((query, key), norms, strict=True)
         )
         if self.eight_heads:  # after a norm they need no scale
-            query, key = (
-                part.float().clamp(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8) for part in (query, key)
-            )
+            query, key = to_eight(query), to_eight(key)
         return query, key, value
 
     def gated(self, mixed: torch.Tensor, fused: Product) -> Rows:
@@ -126,7 +124,12 @@ class Pointwise:
 def to_float8(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """`values` (R, width) in 8 bits, and what each row (R, 1) was divided by to fill the range."""
     scale = values.abs().amax(-1, keepdim=True).float().clamp(min=SCALE_MIN) / FLOAT8_MAX
-    return (values.float() / scale).clamp(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8), scale
+    return to_eight(values.float() / scale), scale
+
+
+def to_eight(values: torch.Tensor) -> torch.Tensor:
+    """`values` in 8 bits without a scale."""
+    return values.clamp(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8)
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

@@ -1,12 +1,11 @@
 """The branches that LoRAs are drawn through, in every form that a transformer is run in."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 from lora_layouts import ROOT
-from torch import Tensor, distributed
+from torch import Tensor
 
 from inference.adapters.tensors import Adapter, Factors
 from inference.engine.branches import Branches, Mix
@@ -14,7 +13,6 @@ from inference.engine.profile import Precision
 from inference.engine.transformer.build import build, read_config, reader_of
 from inference.engine.transformer.graphs import Stepper
 from inference.engine.transformer.model import Transformer
-from inference.engine.transformer.parallel import share_out
 
 FOLDER = ROOT / "weights" / "pocket-turbo" / "transformer"
 CONFIG = {**read_config(FOLDER), "num_layers": 2}
@@ -97,19 +95,3 @@ def test_in_fewer_bits_they_add_nearly_the_same_and_leave_no_trace(
     plain = few([])
     assert difference(few(MIX), evaluator(merged(MIX))([])) <= tolerance
     assert torch.equal(few([]), plain)
-
-
-@pytest.mark.filterwarnings("ignore:.*all_gather_into_tensor:FutureWarning")  # 2.11 has no other
-def test_a_process_that_holds_a_share_of_the_rows_adds_them_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    distributed.init_process_group("gloo", f"file://{tmp_path}/meeting", rank=0, world_size=1)
-    try:
-        members = distributed.group.WORLD
-        assert members is not None
-        shared = evaluator(share_out(build(CONFIG, READ, torch.float32), "any", members))
-        whole = evaluator(build(CONFIG, READ, torch.float32))
-        assert difference(shared(MIX), whole(MIX)) <= 1e-5
-    finally:
-        distributed.destroy_process_group()

@@ -51,3 +51,23 @@ def test_each_time_a_prompt_is_drawn_its_latents_are_those_of_stock_diffusers(
             assert float((ours.tensor - theirs).abs().max() / theirs.abs().max()) <= TOLERANCE
             # What was freed since holds something else: nothing recorded may still read it.
             _spoiled = [torch.full((1, size), 99, device=CARD) for size in range(1, 600)]
+
+
+def test_two_processes_draw_there_what_one_draws(weights: Path) -> None:
+    """On one card they share it and meet through main memory; on more, each has its own."""
+    model = replace(models.find("pocket-turbo"), steps=STEPS, dtype="float32")
+    request = GenerationRequest(PROMPTS[1], model.id, WIDTH, HEIGHT, images=2, seed=SEED)
+
+    def drawn(together: int) -> torch.Tensor:
+        engine = PipelineEngine(weights, together=together)
+        engine.load(model, print)
+        made = engine.denoise(
+            engine.encode(request, model), request, model, lambda _step: None, lambda: False
+        )
+        made[-1].settle()
+        assert engine.build.device == ("cuda" if together == 1 else "2 cuda")
+        engine.unload()
+        return torch.cat([one.tensor for one in made])
+
+    alone = drawn(1)
+    assert float((drawn(2) - alone).abs().max() / alone.abs().max()) <= TOLERANCE

@@ -16,11 +16,10 @@ from torch import Tensor
 from inference import models
 from inference.bench import full_size
 from inference.engine.profile import Precision
-from inference.engine.transformer.block import Shape
 from inference.engine.transformer.build import build, read_config, reader_of, reader_of_model
 from inference.engine.transformer.graphs import Stepper
 from inference.engine.transformer.model import Transformer
-from inference.engine.transformer.parallel import heads_each
+from inference.engine.transformer.parallel import processes_for
 
 TOLERANCE = 1e-5
 CPU = torch.device("cpu")
@@ -248,14 +247,14 @@ import torch
 from torch import distributed
 from inference.bench.full_size import reader
 from inference.engine.transformer.build import build
-from inference.engine.transformer.parallel import share_out
+from inference.engine.transformer.parallel import ParallelTransformer
 
 rank, meeting = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
 distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=2)
 given = torch.load(sys.argv[3])
 read = reader(given["config"], torch.device("cpu"), torch.float32)
-shared = share_out(build(given["config"], read, torch.float32), "any", distributed.group.WORLD)
+shared = ParallelTransformer(build(given["config"], read, torch.float32))
 with torch.no_grad():
     prepared = shared.prepare(given["embeds"], given["grid"])
     velocity = shared.step(given["latents"], prepared, shared.times(given["times"]), 1)
@@ -288,6 +287,6 @@ def test_two_processes_give_the_velocity_of_one(tmp_path: Path) -> None:
         assert difference(torch.load(f"{meeting}.{rank}"), expected) <= TOLERANCE
 
 
-def test_heads_that_cannot_be_shared_are_refused() -> None:
-    with pytest.raises(ValueError, match="12 key heads cannot be divided among 5"):
-        heads_each(Shape.of(full_size.TRANSFORMER), 5)
+def test_a_picture_takes_as_many_processes_as_its_heads_can_be_divided_among() -> None:
+    found = [processes_for(full_size.TRANSFORMER, most) for most in (1, 2, 3, 4, 5, 7, 8, 16)]
+    assert found == [1, 2, 3, 4, 4, 6, 6, 12]
