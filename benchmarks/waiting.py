@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--images", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=1, help="that the worker will have")
     parser.add_argument("--weights", type=Path, default=ROOT / "weights")
     parser.add_argument("--step-seconds", type=float, help="of a stand-in for the device")
     parser.add_argument("--before", type=Path, help="a checkout to compare with")
@@ -107,7 +108,8 @@ def main() -> None:
             for number in range(chosen.rounds):
                 for which, tree in trees.items():
                     began = time.monotonic()
-                    with worker(tree, program, environment, database) as child:
+                    wanted = chosen.processes
+                    with worker(tree, program, environment, (database, wanted)) as child:
                         ready = time.monotonic() - began
                         run(database, broker_url, members, Plan(1, plan.model, plan.side, 1), child)
                         first = time.monotonic() - began
@@ -186,9 +188,12 @@ def person(number: int) -> Identity:
 
 @contextmanager
 def worker(
-    tree: Path, program: Sequence[str], environment: dict[str, str], database: Database
+    tree: Path,
+    program: Sequence[str],
+    environment: dict[str, str],
+    waited_for: tuple[Database, int],
 ) -> Iterator[psutil.Process]:
-    """The worker of a checkout, ready."""
+    """The worker of a checkout, as many of its processes ready as are waited for."""
     began = time.monotonic()
     log = Path(environment["ATELIER_STATE"]) / f"worker-{uuid.uuid4().hex[:6]}.log"
     with log.open("wb") as out:
@@ -200,7 +205,7 @@ def worker(
             stderr=out,
         )
     try:
-        while not is_ready(database):
+        while not are_ready(*waited_for):
             if process.poll() is not None or time.monotonic() - began > START_SECONDS_MAX:
                 raise SystemExit(f"the worker did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.1)
@@ -210,10 +215,10 @@ def worker(
         process.wait(timeout=120)
 
 
-def is_ready(database: Database) -> bool:
-    """Whether a worker waits for work, its libraries loaded."""
+def are_ready(database: Database, processes: int) -> bool:
+    """Whether so many of a worker wait for work, their libraries loaded."""
     with database.read() as session:
-        return any(one.state == "ready" for one in presence.alive(session))
+        return sum(one.state == "ready" for one in presence.alive(session)) >= processes
 
 
 def run(
@@ -298,16 +303,20 @@ def look_back(
         times.setdefault(step.generation_id, []).append(step.created_at)
     drawn = sorted(times.values())
     a_step = statistics.median((b - a).total_seconds() for one in drawn for a, b in pairwise(one))
-    gaps = [(later[0] - earlier[-1]).total_seconds() - a_step for earlier, later in pairwise(drawn)]
-    # Without the very first step, whose start no event tells.
-    drawing = sum((one[-1] - one[0]).total_seconds() + a_step for one in drawn) - a_step
+    gaps, drawing, passed = list[float](), 0.0, 0.0
+    for worker in {row.worker for row in rows}:
+        its = sorted(times[row.id] for row in rows if row.worker == worker)
+        gaps += [(b[0] - a[-1]).total_seconds() - a_step for a, b in pairwise(its)]
+        # Without the very first step, whose start no event tells.
+        drawing += sum((one[-1] - one[0]).total_seconds() + a_step for one in its) - a_step
+        passed += (its[-1][-1] - its[0][0]).total_seconds()
     first = min(row.created_at for row in rows)
     return Round(
         seconds=seconds,
         pictures=sum(row.images for row in rows),
         waits=[(row.finished_at - first).total_seconds() for row in rows if row.finished_at],
         gaps=gaps,
-        busy=drawing / (drawn[-1][-1] - drawn[0][0]).total_seconds(),
+        busy=drawing / passed,
         cores=cores,
         gpu=gpu,
     )

@@ -76,13 +76,16 @@ class WorkerProcess:
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def begin(self) -> None:
-        """Connect and start the pulse; called in the process that will do the work."""
+    def begin(self, device: str | None = None) -> None:
+        """Connect and start the pulse; called in the process that will do the work.
+
+        `device` is what people are told that it draws on.
+        """
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._database = connect(self.settings.database_url)
         self._report = Report(
             name=self.name,
-            device="GPU" if models.has_gpu() else f"CPU, {len(os.sched_getaffinity(0))} cores",
+            device=device or f"CPU, {len(os.sched_getaffinity(0))} cores",
             state="starting",
             message="The worker is starting.",
             models={model.id: self._problem(model) for model in self._served()},

@@ -16,6 +16,10 @@ NOTHING = "none"
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+class WrongSetting(ValueError):  # noqa: N818 - reads as the answer that it is
+    """A variable has a value that there is not; the message says which one."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What one worker needs to know; frozen, and passed on instead of imported."""
@@ -27,6 +31,7 @@ class Settings:
     worker_classes: tuple[str, ...]  # which queues this worker serves
     warm_model: str | None = None  # whose weights are loaded before the first job; NOTHING: none
     precision: Choice = "auto"  # of the matrices on a GPU; see inference.engine.profile
+    gpus_per_picture: int = 1
 
     @property
     def pictures_folder(self) -> Path:
@@ -59,8 +64,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
 
     Without ATELIER_WORKER_CLASSES (names with commas between them) the worker serves the classes
     of which this machine can run a model; without ATELIER_WARM_MODEL it begins with the first of
-    them in the catalogue. Raises `KeyError` if either URL is missing, `ValueError` for a precision
-    that there is not.
+    them in the catalogue. Raises `KeyError` if either URL is missing, `WrongSetting` for a
+    precision that there is not and a number of GPUs that is none.
     """
     weights = Path(environment.get("ATELIER_WEIGHTS", _REPOSITORY / "weights"))
     named = environment.get("ATELIER_WORKER_CLASSES", "")
@@ -73,6 +78,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         worker_classes=chosen or runnable_classes(weights),
         warm_model=environment.get("ATELIER_WARM_MODEL") or None,
         precision=_precision(environment.get("ATELIER_PRECISION") or "auto"),
+        gpus_per_picture=_gpus(environment.get("ATELIER_GPUS_PER_PICTURE") or "1"),
     )
 
 
@@ -80,7 +86,13 @@ def _precision(named: str) -> Choice:
     for choice in CHOICES:
         if choice == named:
             return choice
-    raise ValueError(f"ATELIER_PRECISION must be one of {', '.join(CHOICES)}, not {named!r}.")
+    raise WrongSetting(f"ATELIER_PRECISION must be one of {', '.join(CHOICES)}, not {named!r}.")
+
+
+def _gpus(written: str) -> int:
+    if not written.isdecimal() or int(written) < 1:
+        raise WrongSetting(f"ATELIER_GPUS_PER_PICTURE must be a number from 1, not {written!r}.")
+    return int(written)
 
 
 def runnable_classes(weights_folder: Path) -> tuple[str, ...]:

@@ -1,18 +1,19 @@
 """The worker as a process: its Celery application, the tools that serve, its first load.
 
-A Celery prefork child does the work; it loads engine and filter itself, because torch does not
-survive a fork once it has run. What it does with a generation is `inference.job`, with a LoRA's
-check `inference.probe`.
+Celery prefork children do the work, one for each GPU or group of GPUs; each loads engine and filter
+itself, because torch does not survive a fork once it has run. What it does with a generation is
+`inference.job`, with a LoRA's check `inference.probe`.
 """
 
 import logging
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from celery import Celery, signals
+from celery.utils.log import current_process_index
 
-from inference import job, probe
+from inference import gpus, job, probe
 from inference.generations import RUNNING_MAX
 from inference.line import outcome
 from inference.process import Tools, WorkerProcess
@@ -24,15 +25,20 @@ _log = logging.getLogger(__name__)
 
 
 def run_worker(settings: Settings, make_tools: Callable[[Settings], Tools] | None = None) -> None:
-    """Serve the queues of `settings.worker_classes` until the process is told to stop."""
-    celery = create_worker(settings, make_tools or load_tools)
+    """Serve the queues of `settings.worker_classes` until the process is told to stop.
+
+    Raises WrongSetting when a picture is to be drawn on more GPUs than there are.
+    """
+    shares = gpus.share_out(settings.gpus_per_picture)
+    celery = create_worker(settings, make_tools or load_tools, shares)
     names = settings.worker_classes
     queues = ",".join([*map(queue_name, names), *map(probe_queue_name, names)])
     celery.worker_main(
         [
             "worker",
             "--pool=prefork",
-            "--concurrency=1",  # one model in memory, and all cores or the GPU for one job
+            # One model in memory, and all cores or a share of the GPUs for one job.
+            f"--concurrency={max(1, len(shares))}",
             f"--queues={queues}",
             "--without-gossip",
             "--without-mingle",
@@ -41,8 +47,13 @@ def run_worker(settings: Settings, make_tools: Callable[[Settings], Tools] | Non
     )
 
 
-def create_worker(settings: Settings, make_tools: Callable[[Settings], Tools]) -> Celery:
-    """Return the Celery application with its two tasks; its children begin by themselves."""
+def create_worker(
+    settings: Settings, make_tools: Callable[[Settings], Tools], shares: Sequence[str] = ()
+) -> Celery:
+    """Return the Celery application with its two tasks; its children begin by themselves.
+
+    Each child draws on the GPUs of one of `shares` (CUDA_VISIBLE_DEVICES), as many as there are.
+    """
     celery = create_celery(settings.broker_url)
     process = WorkerProcess(settings, make_tools)
 
@@ -60,7 +71,12 @@ def create_worker(settings: Settings, make_tools: Callable[[Settings], Tools]) -
             check.is_over.wait()
 
     def begin(**_: object) -> None:
-        process.begin()
+        device = None
+        if shares:
+            place = current_process_index(base=0)  # a child that dies leaves its place to the next
+            os.environ[gpus.VISIBLE] = shares[place]
+            device = f"GPU {shares[place]}"
+        process.begin(device)
         process.line.put(WarmUp(process))
 
     def end(**_: object) -> None:
@@ -89,6 +105,7 @@ def load_tools(settings: Settings) -> Tools:
             settings.compiled_folder,
             settings.precision,
             settings.adapters_folder,
+            together=settings.gpus_per_picture,
         ),
         prompt_filter=prompt.chosen(),
         image_filter=filters.chosen(),

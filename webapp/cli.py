@@ -71,10 +71,13 @@ def _web(_: argparse.Namespace) -> None:
 
 def _worker(_: argparse.Namespace) -> None:
     _require_servers()
-    from inference.settings import from_environment
+    from inference.settings import WrongSetting, from_environment
     from inference.worker import run_worker
 
-    run_worker(from_environment(os.environ))
+    try:
+        run_worker(from_environment(os.environ))
+    except WrongSetting as problem:
+        raise CannotRun(str(problem)) from problem
 
 
 def _beat(_: argparse.Namespace) -> None:

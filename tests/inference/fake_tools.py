@@ -3,12 +3,13 @@
 Nothing in the product refers to this file; `fake_worker.py` beside it hands it to the real worker.
 Words in the prompt choose what happens: "refuse 1" marks picture 1 so that the fake filter blocks
 it, "stop", "doubt" and "unread" are for the fake prompt filter, "wait" holds the job at its second
-step until it is cancelled or the file `go` appears in the
-state folder, "fault" raises an error nobody expects, "unfiltered" makes the filter unavailable,
-"judge late" makes the filter wait for the file `judged`.
+step until it is cancelled or the file `go` appears in the state folder, "fault" raises an error
+nobody expects, "unfiltered" makes the filter unavailable, "judge late" makes the filter wait for
+the file `judged`. A file named after the GPUs that the process may see appears beside them.
 """
 
 import io
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from inference import gpus
 from inference.engine import Build, Cancelled, Conditioning, Latents, StepProgress
 from inference.models import Model
 from inference.process import Tools
@@ -130,6 +132,8 @@ class FakePromptFilter:
 
 
 def fake_tools(settings: Settings) -> Tools:
+    if gpus.VISIBLE in os.environ:
+        (settings.state_folder / f"saw {os.environ[gpus.VISIBLE]}").touch()
     return Tools(
         engine=FakeEngine(settings.state_folder),
         prompt_filter=FakePromptFilter(),

@@ -33,7 +33,6 @@ def start(database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Start]
     """Start `fake_worker.py worker` or `beat` on this test's database, its broker emptied."""
     redis.Redis.from_url(broker_url.replace("redis+socket", "unix")).flushall()
     environment = {
-        **os.environ,
         "DATABASE_URL": database_url,
         "BROKER_URL": broker_url,
         "ATELIER_STATE": str(tmp_path),
@@ -44,7 +43,8 @@ def start(database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Start]
     def begin(which: str) -> "subprocess.Popen[bytes]":
         log = (tmp_path / f"{which}-{len(family)}.log").open("wb")
         command = [sys.executable, str(HERE / "fake_worker.py"), which]
-        process = subprocess.Popen(command, env=environment, cwd=HERE, stdout=log, stderr=log)
+        env = os.environ | environment
+        process = subprocess.Popen(command, env=env, cwd=HERE, stdout=log, stderr=log)
         log.close()
         family.append(process)
         return process
@@ -115,6 +115,45 @@ def test_a_job_that_kills_its_worker_twice_is_failed_and_its_hold_released_once(
     healthy = desk.queue("a red apple")
     ring(healthy.id, healthy.model)
     wait_until(lambda: desk.read(healthy.id).state == "finished", "the next person's picture")
+
+
+def test_every_gpu_has_a_process_of_its_own_and_keeps_one(
+    desk: Desk, start: Start, broker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five GPUs in pairs: two processes, which draw at once, and one GPU that rests."""
+    monkeypatch.setenv("FAKE_GPUS", "5")
+    monkeypatch.setenv("ATELIER_GPUS_PER_PICTURE", "2")
+
+    def saw_all() -> bool:
+        return {path.name for path in tmp_path.glob("saw *")} == {"saw 0,1", "saw 2,3"}
+
+    celery = create_celery(broker_url)
+    both = [desk.queue("wait for it"), desk.queue("wait for it")]
+    for one in both:
+        enqueue(celery, one.id, one.model)
+    worker = start("worker")
+    wait_until(lambda: all(desk.read(one.id).steps_done == 2 for one in both), "both at once")
+    assert saw_all()
+    with desk.database.read() as session:
+        assert {one.device for one in presence.alive(session)} == {"GPU 0,1", "GPU 2,3"}
+
+    for path in tmp_path.glob("saw *"):
+        path.unlink()
+    before = children(worker.pid)
+    for child in before:
+        os.kill(child, signal.SIGKILL)
+    wait_until(saw_all, "a process again for each")
+    assert len(children(worker.pid)) == 2
+
+
+def test_a_worker_without_the_gpus_that_a_picture_is_to_take_does_not_start(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_GPUS", "1")
+    monkeypatch.setenv("ATELIER_GPUS_PER_PICTURE", "4")
+    assert start("worker").wait(timeout=30) != 0
+    said = (tmp_path / "worker-0.log").read_text()
+    assert "ATELIER_GPUS_PER_PICTURE is 4, and this machine has one GPU." in said
 
 
 def test_a_worker_that_was_stopped_and_comes_back_can_settle_nothing(
