@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -34,6 +35,9 @@ from inference.models import ModelUnavailable
 
 # All of them are on this machine: nothing listens on a network.
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+
+# An error may be that a rank has ended: within this time its watch ends this process as well.
+NOTICED_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -154,6 +158,7 @@ class LeadingTransformer(ParallelTransformer):
         """As in one process. After an error the ranks part, and meet again for the next call."""
         with ExitStack() as failing:
             failing.callback(self._ranks.part)
+            failing.callback(time.sleep, NOTICED_SECONDS)
             inputs = latents, prepared.text, prepared.cos, prepared.sin, shared, final
             self._ranks.evaluate(inputs)
             velocity = super().evaluate(latents, prepared, shared, final)

@@ -112,6 +112,7 @@ def _attend(
 def attend8(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """Attention of 8-bit queries and keys (B, S, heads, D) with values in 16 bits; no mask."""
     triton.set_allocator(_scratch)  # each thread has its own
+    query, key = query.contiguous(), key.contiguous()  # the kernel knows no other order
     out = torch.empty_like(query, dtype=value.dtype)
     for index in range(len(query)):
         _attend_one(query[index], key[index], value[index], out[index])

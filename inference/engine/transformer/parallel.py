@@ -48,8 +48,9 @@ def attend_together(
         mine.copy_(part.transpose(0, 1))
     whole = value.new_empty(1, tokens, sum(counts), head_dim)
     _exchange(sent, whole, [own] * processes, sizes)
-    turned, value = torch.split(whole, [counts[0] + counts[1], counts[2]], dim=2)
-    query, key = torch.split(to_eight(turned) if eight else turned, counts[:2], dim=2)
+    query, key, value = torch.split(whole, counts, dim=2)
+    if eight:
+        query, key = to_eight(query), to_eight(key)
     mixed = attend(query, key, value, tokens)
     back = mixed.new_empty(processes, own, counts[0], head_dim)
     _exchange(mixed, back, sizes, [own] * processes)

@@ -83,6 +83,20 @@ def test_8_bit_attention_gives_what_its_formula_gives(tokens: int) -> None:
     assert difference(ours.cpu(), written) <= 0.04
 
 
+def test_8_bit_attention_reads_parts_of_a_larger_tensor() -> None:
+    """As several processes leave them: queries, keys and values of a row beside each other."""
+    whole = torch.randn(1, 500, 6 + 2 + 2, 128, device="cuda", dtype=torch.bfloat16)
+    parts = torch.split(whole, [6, 2, 2], dim=2)
+    copies = [part.contiguous() for part in parts]
+    given, copied = (
+        attend(query.to(FLOAT8), key.to(FLOAT8), value, 500, kernel="float8")
+        for query, key, value in (parts, copies)
+    )
+    eight = torch.split(whole.to(FLOAT8), [6, 2, 2], dim=2)
+    assert torch.equal(given, copied)
+    assert torch.equal(attend(eight[0], eight[1], parts[2], 500, kernel="float8"), copied)
+
+
 @pytest.mark.parametrize("channels", [16, 96, 384])
 @torch.no_grad()
 def test_the_vaes_kernels_give_what_torch_gives(channels: int) -> None:
