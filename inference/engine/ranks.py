@@ -6,7 +6,8 @@ of a request but its LoRAs, so there is nothing that could differ between two of
 
 A rank that is lost while a picture is drawn leaves the others waiting for it for ever, and nothing
 can be raised in a card that waits. So this process ends itself then: a worker's parent makes a new
-one, and the sweep gives the job to it. A rank whose pipe closes ends as well.
+one, and the sweep gives the job to it. It also does when it cannot get out of a process group whose
+other members are gone. A rank whose pipe closes ends as well.
 """
 
 import json
@@ -38,6 +39,9 @@ LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
 
 # An error may be that a rank has ended: within this time its watch ends this process as well.
 NOTICED_SECONDS = 1.0
+
+# To leave a process group, which may wait for something that never comes.
+LEAVE_SECONDS = 20.0
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +95,19 @@ class Ranks:
             failing.pop_all()
 
     def part(self) -> None:
+        """End them and leave the process group."""
+        self.stop()
+        late = threading.Timer(LEAVE_SECONDS, _end, ["The process group cannot be left."])
+        late.daemon = True
+        late.start()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+        late.cancel()  # not after an error: it would go on being one for every picture
+        if self._meeting is not None:
+            self._meeting.cleanup()
+            self._meeting = None
+
+    def stop(self) -> None:
         """End them, when what was asked of this process's device is done."""
         if self._device.kind == "cuda":
             torch.cuda.synchronize()
@@ -99,11 +116,6 @@ class Ranks:
             process.kill()
             process.communicate()  # and close its pipes
         self._processes.clear()
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
-        if self._meeting is not None:
-            self._meeting.cleanup()
-            self._meeting = None
 
     def evaluate(self, inputs: Sequence[torch.Tensor]) -> None:
         """Have them make one evaluation with these `inputs` of `Transformer.evaluate`."""
@@ -133,7 +145,8 @@ class Ranks:
             ).start()
 
     def _tell(self, what: dict[str, Any]) -> None:
-        if not self._processes:  # they had to part
+        if not self._processes:  # an error ended them
+            self.part()
             self.start()
             self.join()
         for process in self._processes:
@@ -155,9 +168,12 @@ class LeadingTransformer(ParallelTransformer):
         shared: torch.Tensor,
         final: torch.Tensor,
     ) -> torch.Tensor:
-        """As in one process. After an error the ranks part, and meet again for the next call."""
+        """As in one process. After an error the others are ended, and made anew for the next call.
+
+        The group is left then, not before: whoever is told of the error need not wait for that.
+        """
         with ExitStack() as failing:
-            failing.callback(self._ranks.part)
+            failing.callback(self._ranks.stop)
             failing.callback(time.sleep, NOTICED_SECONDS)
             inputs = latents, prepared.text, prepared.cos, prepared.sin, shared, final
             self._ranks.evaluate(inputs)
@@ -194,5 +210,9 @@ def _end_with(process: "subprocess.Popen[str]", is_watched: threading.Event) -> 
     """End this process when `process` has ended, unless that was asked for."""
     code = process.wait()
     if is_watched.is_set():
-        _log.error("A process that draws with this one ended (%s), and so this one does.", code)
-        os.kill(os.getpid(), signal.SIGKILL)
+        _end(f"A process that draws with this one ended ({code}).")
+
+
+def _end(why: str) -> None:
+    _log.error("%s So this process ends.", why)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -44,6 +44,20 @@ request = GenerationRequest("a green fox", model.id, 128, 128, images=4, seed=7)
 while True:
     engine.render(request, model, lambda step: print(step.step, flush=True), lambda: False)
 """
+STUCK = """
+import sys, threading
+from pathlib import Path
+from torch import distributed
+from inference import models
+from inference.engine import ranks
+from inference.engine.render import PipelineEngine
+
+ranks.LEAVE_SECONDS = 0.5
+distributed.destroy_process_group = threading.Event().wait  # as a card's may, without the others
+engine = PipelineEngine(Path(sys.argv[1]), together=2)
+engine.load(models.find("pocket-turbo"), print)
+engine.unload()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +162,14 @@ def test_when_one_process_is_killed_the_others_end(killed: str) -> None:
     finally:
         drawing.kill()
         drawing.communicate()
+
+
+def test_a_process_that_cannot_leave_the_others_ends() -> None:
+    stuck = subprocess.run(
+        [sys.executable, "-c", STUCK, str(WEIGHTS)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+    assert stuck.returncode == -signal.SIGKILL
