@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed
 
 from inference.engine.branches import Branches
 from inference.engine.device import Device
 from inference.engine.load import load_transformer
 from inference.engine.profile import Profile
-from inference.engine.ranks import meet
+from inference.engine.ranks import meet, spread
 from inference.engine.transformer.graphs import Stepper
 from inference.engine.transformer.model import Prepared
-from inference.engine.transformer.parallel import ParallelTransformer, as_bytes
+from inference.engine.transformer.parallel import ParallelTransformer
 
 
 def main() -> None:
@@ -56,17 +55,16 @@ def serve(transformer: ParallelTransformer, lines: Iterator[dict[str, Any]]) -> 
         for line in lines:
             match line["do"]:
                 case "evaluate":
-                    latents, text, cos, sin, shared, final = (
+                    inputs = [
                         torch.empty(shape, dtype=getattr(torch, dtype), device=transformer.device)
                         for shape, dtype in line["inputs"]
-                    )
-                    for tensor in (latents, text, cos, sin, shared, final):
-                        distributed.broadcast(as_bytes(tensor), src=0)
+                    ]
+                    spread(inputs)
+                    latents, text, cos, sin, shared, final = inputs
                     transformer.evaluate(latents, Prepared(text, cos, sin), shared, final)
                 case "attach":
                     made = attached.enter_context(branches.attached(line["rank"]))
-                    for half in made.tensors():
-                        distributed.broadcast(as_bytes(half), src=0)
+                    spread(made.tensors())
                 case "detach":
                     attached.close()
 

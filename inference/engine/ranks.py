@@ -122,18 +122,32 @@ class Ranks:
         inputs = [tensor.contiguous() for tensor in inputs]
         kinds = [[list(one.shape), str(one.dtype).removeprefix("torch.")] for one in inputs]
         self._tell({"do": "evaluate", "inputs": kinds})
-        _spread(inputs)
+        spread(inputs)
 
     @contextmanager
     def attached(self, rank: int, halves: Sequence[torch.Tensor]) -> Iterator[None]:
         """Have them draw with LoRAs of `rank`, whose `halves` are all branches' of this process."""
-        self._tell({"do": "attach", "rank": rank})
-        _spread(halves)
+        with self.stopped_by_errors():
+            self._tell({"do": "attach", "rank": rank})
+            spread(halves)
         try:
             yield
         finally:
             if self._processes:
                 self._tell({"do": "detach"})
+
+    @contextmanager
+    def stopped_by_errors(self) -> Iterator[None]:
+        """End them after an error in the block, as they then wait for what does not come.
+
+        They are made anew for the next call, and the group is left then: whoever is told of the
+        error need not wait for that.
+        """
+        with ExitStack() as failing:
+            failing.callback(self.stop)
+            failing.callback(time.sleep, NOTICED_SECONDS)
+            yield
+            failing.pop_all()
 
     def _watch(self) -> None:
         """From now on this process ends with each of them."""
@@ -168,18 +182,11 @@ class LeadingTransformer(ParallelTransformer):
         shared: torch.Tensor,
         final: torch.Tensor,
     ) -> torch.Tensor:
-        """As in one process. After an error the others are ended, and made anew for the next call.
-
-        The group is left then, not before: whoever is told of the error need not wait for that.
-        """
-        with ExitStack() as failing:
-            failing.callback(self._ranks.stop)
-            failing.callback(time.sleep, NOTICED_SECONDS)
+        """As in one process, after an error also."""
+        with self._ranks.stopped_by_errors():
             inputs = latents, prepared.text, prepared.cos, prepared.sin, shared, final
             self._ranks.evaluate(inputs)
-            velocity = super().evaluate(latents, prepared, shared, final)
-            failing.pop_all()
-        return velocity
+            return super().evaluate(latents, prepared, shared, final)
 
 
 def meet(device: Device, meeting: Path, rank: int, size: int) -> None:
@@ -192,7 +199,8 @@ def meet(device: Device, meeting: Path, rank: int, size: int) -> None:
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size, device_id=own)
 
 
-def _spread(tensors: Sequence[torch.Tensor]) -> None:
+def spread(tensors: Sequence[torch.Tensor]) -> None:
+    """Give rank 0's to all: every rank calls this with tensors of the same shapes."""
     for tensor in tensors:
         distributed.broadcast(as_bytes(tensor), src=0)
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 import pytest
@@ -17,7 +18,7 @@ import torch
 from lora_layouts import LINE, ROOT
 
 from inference import models
-from inference.engine import OutOfMemory
+from inference.engine import OutOfMemory, ranks
 from inference.engine.render import PipelineEngine
 from inference.engine.transformer import parallel
 from inference.models import Model, ModelUnavailable
@@ -118,8 +119,13 @@ def test_the_latents_are_those_of_one_process(
     assert together.build.device == "2 cpu"
 
 
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(ranks, "spread"), (parallel, "_exchange"), (parallel, "_collect")],
+    ids=["while its LoRA travels", "in a block", "at the end"],
+)
 def test_after_an_error_the_next_picture_is_drawn_as_ever(
-    together: PipelineEngine, monkeypatch: pytest.MonkeyPatch
+    together: PipelineEngine, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
 ) -> None:
     line = replace(APPLE, adapters=(AdapterUse(sha256(), 0.8),))
     before = latents(together, line, MODEL)
@@ -128,7 +134,7 @@ def test_after_an_error_the_next_picture_is_drawn_as_ever(
         raise torch.OutOfMemoryError
 
     with monkeypatch.context() as patched:
-        patched.setattr(parallel, "_collect", refused)  # the other process waits for it
+        patched.setattr(module, name, refused)  # the other process waits for it
         with pytest.raises(OutOfMemory):
             latents(together, line, MODEL)
     assert torch.equal(latents(together, line, MODEL), before)
